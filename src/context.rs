@@ -1,0 +1,285 @@
+//! What a run is given: `Shared`, one a process, and `Context`, one a run. Not the engine, which makes them.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    future::Future,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::{task::JoinHandle, time::Instant};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    meter::{Meters, Registry},
+    net::{
+        listen::{self, Listener},
+        resolve::Resolver,
+    },
+    outcome::{Notice, Verdict},
+    value::Endpoint,
+};
+
+/// What all runs of the process share; its parts start at their first use.
+#[derive(Debug)]
+pub struct Shared {
+    /// Looks names up.
+    pub resolver: Resolver,
+    /// All open listeners.
+    pub listeners: listen::Pool,
+    /// Everything with a `job_name`.
+    pub registry: Arc<Registry>,
+    /// What jobs keep between their runs, by job name.
+    memory: Mutex<HashMap<Arc<str>, serde_json::Value>>,
+}
+
+impl Shared {
+    /// Fresh shared parts around a registry.
+    pub fn new(registry: Arc<Registry>) -> Arc<Self> {
+        Arc::new(Self {
+            resolver: Resolver::default(),
+            listeners: listen::Pool::default(),
+            registry,
+            memory: Mutex::default(),
+        })
+    }
+}
+
+/// How a run is told to end, in three steps; each implies those before it.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    /// Start nothing new: stop accepting, stop probing. A check returns what it has.
+    pub cancel: CancellationToken,
+    /// End each connection with FIN as soon as no byte has passed for `drain_idle`.
+    pub drain: CancellationToken,
+    /// The grace is over: reset what is left.
+    pub kill: CancellationToken,
+    /// How long a draining connection must be silent before it is ended.
+    pub drain_idle: Duration,
+}
+
+/// The engine's side of a context: whom a run tells, and whom it asks about other jobs.
+pub trait Observer: Send + Sync {
+    /// Something happened that sinks may want to tell. Never blocks; what does not fit is dropped and counted.
+    fn notice(&self, notice: Notice);
+    /// The service serves on these addresses.
+    fn ready(&self, addresses: Vec<Endpoint>);
+    /// What the last run of a job came to; `None` where it has not run.
+    fn verdict_of(&self, job: &str) -> Option<Verdict>;
+    /// The first address on which a service is ready.
+    fn address_of(&self, job: &str) -> Option<Endpoint>;
+}
+
+/// What one run may use. Always the last parameter.
+pub struct Context {
+    shared: Arc<Shared>,
+    name: Arc<str>,
+    meters: Meters,
+    stop: Stop,
+    deadline: Option<Instant>,
+    listeners: Vec<Arc<Listener>>,
+    observer: Arc<dyn Observer>,
+    tasks: TaskTracker,
+    base: Arc<Path>,
+    ad_hoc: bool,
+}
+
+/// All that a context is made of; the engine fills it in.
+pub struct Parts {
+    /// The process's shared parts.
+    pub shared: Arc<Shared>,
+    /// The job's name.
+    pub name: Arc<str>,
+    /// The job's way to its series.
+    pub meters: Meters,
+    /// How the run is told to end.
+    pub stop: Stop,
+    /// When the run must be over; none for services and `wait`.
+    pub deadline: Option<Instant>,
+    /// What `listens()` named, opened.
+    pub listeners: Vec<Arc<Listener>>,
+    /// Whom it tells.
+    pub observer: Arc<dyn Observer>,
+    /// The folder of the job file, where relative paths start.
+    pub base: Arc<Path>,
+    /// Whether the job came from the command line, for a person who watches.
+    pub ad_hoc: bool,
+}
+
+impl Context {
+    /// A context of these parts.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { shared, name, meters, stop, deadline, listeners, observer, base, ad_hoc } = parts;
+        let tasks = TaskTracker::new();
+        Self { shared, name, meters, stop, deadline, listeners, observer, tasks, base, ad_hoc }
+    }
+
+    /// The process's shared parts: resolver, probers, interfaces.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The job's name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// The job's series.
+    pub fn meters(&self) -> &Meters {
+        &self.meters
+    }
+
+    /// How this run is told to end.
+    pub fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
+    /// Waits until the run is told to end.
+    pub async fn cancelled(&self) {
+        self.stop.cancel.cancelled().await;
+    }
+
+    /// When the run must be over.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Says that the service serves on these addresses.
+    pub fn ready(&self, addresses: Vec<Endpoint>) {
+        self.observer.ready(addresses);
+    }
+
+    /// Every listener that was opened for the spec's key `path`; a range of ports has several.
+    pub fn listeners<'a>(&'a self, path: &'a str) -> impl Iterator<Item = &'a Arc<Listener>> {
+        self.listeners.iter().filter(move |listener| listener.path == path)
+    }
+
+    /// All listeners of the run, in the order of the spec.
+    pub fn all_listeners(&self) -> &[Arc<Listener>] {
+        &self.listeners
+    }
+
+    /// Starts a task of this run; `drained` waits for it.
+    pub fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.tasks.spawn(task)
+    }
+
+    /// Waits until every task of the run has ended.
+    pub async fn drained(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// How many tasks of the run go on.
+    pub fn task_count(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Tells the sinks what happened.
+    pub fn notice(&self, notice: Notice) {
+        self.observer.notice(notice);
+    }
+
+    /// Whom tasks of the run tell.
+    pub fn observer(&self) -> &Arc<dyn Observer> {
+        &self.observer
+    }
+
+    /// What this job kept in an earlier run; `None` at first, or where it no longer reads.
+    pub fn recall<T: DeserializeOwned>(&self) -> Option<T> {
+        let memory = self.shared.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.get(&self.name).and_then(|value| serde_json::from_value(value.clone()).ok())
+    }
+
+    /// Keeps a value for this job's later runs.
+    pub fn keep<T: Serialize>(&self, value: &T) {
+        if let Ok(value) = serde_json::to_value(value) {
+            let mut memory = self.shared.memory.lock().unwrap_or_else(PoisonError::into_inner);
+            memory.insert(self.name.clone(), value);
+        }
+    }
+
+    /// What the last run of another job came to.
+    pub fn verdict_of(&self, job: &str) -> Option<Verdict> {
+        self.observer.verdict_of(job)
+    }
+
+    /// Where another job's service is ready.
+    pub fn address_of(&self, job: &str) -> Option<Endpoint> {
+        self.observer.address_of(job)
+    }
+
+    /// A path of the job file: a relative one starts at the file's folder.
+    pub fn path(&self, path: &Path) -> PathBuf {
+        self.base.join(path)
+    }
+
+    /// Whether the job came from the command line, for a person who watches.
+    pub fn is_ad_hoc(&self) -> bool {
+        self.ad_hoc
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Stand-ins for the engine, for tests of rooms.
+#[doc(hidden)]
+pub mod testing {
+    use super::{
+        Arc, Context, Duration, Endpoint, Instant, Listener, Mutex, Notice, Observer, Parts, Path,
+        PoisonError, Registry, Shared, Stop, Verdict,
+    };
+
+    /// Remembers what a run told it.
+    #[derive(Debug, Default)]
+    pub struct Recorder {
+        /// In the order told.
+        pub notices: Mutex<Vec<Notice>>,
+        /// The last addresses that were said to be ready.
+        pub ready: Mutex<Vec<Endpoint>>,
+    }
+
+    impl Observer for Recorder {
+        fn notice(&self, notice: Notice) {
+            self.notices.lock().unwrap_or_else(PoisonError::into_inner).push(notice);
+        }
+        fn ready(&self, addresses: Vec<Endpoint>) {
+            *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
+        }
+        fn verdict_of(&self, _: &str) -> Option<Verdict> {
+            None
+        }
+        fn address_of(&self, _: &str) -> Option<Endpoint> {
+            None
+        }
+    }
+
+    /// A context of a job named `test`, with fresh shared parts and these listeners.
+    pub fn context(listeners: Vec<Arc<Listener>>, timeout: Option<Duration>) -> (Context, Arc<Recorder>) {
+        let registry = Registry::new(1000);
+        let recorder = Arc::new(Recorder::default());
+        let name: Arc<str> = "test".into();
+        let parts = Parts {
+            meters: registry.job(&name, "test", []),
+            shared: Shared::new(registry),
+            name,
+            stop: Stop { drain_idle: Duration::from_secs(5), ..Stop::default() },
+            deadline: timeout.map(|timeout| Instant::now() + timeout),
+            listeners,
+            observer: recorder.clone(),
+            base: Path::new(".").into(),
+            ad_hoc: false,
+        };
+        (Context::new(parts), recorder)
+    }
+}

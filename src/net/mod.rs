@@ -1,0 +1,112 @@
+//! What several rooms share on the network: resolve, dial, listen, relay, icmp, interfaces. Knows no job and no kind.
+
+pub mod dial;
+pub mod icmp;
+pub mod interface;
+pub mod listen;
+pub mod relay;
+pub mod resolve;
+
+use std::io;
+
+use crate::outcome::Reason;
+
+/// A network operation that could not be done, with its object.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A listener could not be opened.
+    #[error("bind {at}: {source}")]
+    Bind {
+        /// The address.
+        at: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A socket could not be opened or set up.
+    #[error("open {what}: {source}")]
+    Open {
+        /// Such as `a raw ICMP socket`.
+        what: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A name did not resolve.
+    #[error("resolve {host}: {why}")]
+    Resolve {
+        /// The name.
+        host: String,
+        /// Such as `no such name`.
+        why: String,
+    },
+    /// A peer could not be reached.
+    #[error("connect {to}: {source}")]
+    Connect {
+        /// The address.
+        to: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// There is no such interface.
+    #[error("no interface `{name}`")]
+    NoInterface {
+        /// Its name.
+        name: String,
+    },
+    /// Something else that the system refuses.
+    #[error("{operation}: {source}")]
+    System {
+        /// The operation and its object, such as `read the interfaces`.
+        operation: String,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// The closed word for it.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Resolve { .. } => Reason::Dns,
+            Self::NoInterface { .. } => Reason::NoInterface,
+            Self::Bind { source, .. }
+            | Self::Open { source, .. }
+            | Self::Connect { source, .. }
+            | Self::System { source, .. } => reason_of(source),
+        }
+    }
+
+    /// What the operator can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match (self, self.reason()) {
+            (Self::Bind { .. }, Reason::Permission) => {
+                Some("needs CAP_NET_BIND_SERVICE or a port above 1023")
+            }
+            (Self::Bind { .. }, Reason::AddressInUse) => {
+                Some("end the program that listens there, or choose another port")
+            }
+            (_, Reason::Resources) => Some("raise the limit of open files (`ulimit -n`)"),
+            _ => None,
+        }
+    }
+}
+
+/// Sorts a system error into the closed set.
+pub fn reason_of(error: &io::Error) -> Reason {
+    match error.raw_os_error() {
+        Some(libc::ECONNREFUSED) => Reason::Refused,
+        Some(libc::ECONNRESET | libc::EPIPE | libc::ECONNABORTED) => Reason::Reset,
+        Some(libc::ETIMEDOUT) => Reason::ConnectTimeout,
+        Some(libc::EHOSTUNREACH | libc::EHOSTDOWN) => Reason::HostUnreachable,
+        Some(libc::ENETUNREACH | libc::ENETDOWN) => Reason::NoRoute,
+        Some(libc::EACCES | libc::EPERM) => Reason::Permission,
+        Some(libc::EADDRINUSE) => Reason::AddressInUse,
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::EAGAIN) => Reason::Resources,
+        Some(libc::EAFNOSUPPORT) => Reason::NoIpv6,
+        Some(libc::EMSGSIZE) => Reason::TooBig,
+        Some(libc::ENODEV | libc::ENXIO) => Reason::NoInterface,
+        Some(libc::ENOENT) => Reason::Refused,
+        _ if error.kind() == io::ErrorKind::TimedOut => Reason::Timeout,
+        _ if error.kind() == io::ErrorKind::UnexpectedEof => Reason::Closed,
+        _ => Reason::Io,
+    }
+}

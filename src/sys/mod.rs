@@ -1,0 +1,1 @@
+//! The system calls that nobody wraps; the only place where `unsafe` may appear.
