@@ -1,1 +1,5 @@
 //! The system calls that nobody wraps; the only place where `unsafe` may appear.
+
+pub mod limits;
+pub mod rights;
+pub mod signals;
