@@ -1,1 +1,4 @@
 //! The system calls that nobody wraps; the only place where `unsafe` may appear.
+
+pub mod ethtool;
+pub mod netlink;
