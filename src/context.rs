@@ -16,6 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     meter::{Meters, Registry},
     net::{
+        interface::Snapshots,
         listen::{self, Listener},
         resolve::Resolver,
     },
@@ -30,6 +31,8 @@ pub struct Shared {
     pub resolver: Resolver,
     /// All open listeners.
     pub listeners: listen::Pool,
+    /// The machine's interfaces, read at most once a second.
+    pub interfaces: Snapshots,
     /// Everything with a `job_name`.
     pub registry: Arc<Registry>,
     /// What jobs keep between their runs, by job name.
@@ -42,6 +45,7 @@ impl Shared {
         Arc::new(Self {
             resolver: Resolver::default(),
             listeners: listen::Pool::default(),
+            interfaces: Snapshots::default(),
             registry,
             memory: Mutex::default(),
         })
