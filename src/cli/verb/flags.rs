@@ -39,14 +39,8 @@ const SHORT: &[(&str, char)] = &[("timeout", 't'), ("count", 'c')];
 /// Adds the plain words and a flag for each key.
 pub fn add(command: Command, main: &str, keys: &[Key]) -> Command {
     let main_key = keys.iter().find(|key| key.path == [main]);
-    let mut command = command;
-    if let Some(key) = main_key {
-        command = command.arg(words(key));
-    }
-    for key in keys {
-        command = command.arg(flag(key, key.path == [main]));
-    }
-    command
+    let flags = keys.iter().map(|key| flag(key, key.path == [main]));
+    command.args(main_key.map(words)).args(flags)
 }
 
 /// The main key as plain words.
@@ -90,8 +84,10 @@ fn closed(arg: Arg, key: &Key) -> Arg {
 }
 
 fn value_name(key: &Key) -> Str {
-    if key.form == Form::Map {
-        return "KEY=VALUE".into();
+    match key.form {
+        Form::Map => return "KEY=VALUE".into(),
+        Form::Flag => return "true|false".into(),
+        _ => {}
     }
     let known = VALUE_NAMES.iter().find(|(name, _)| *name == key.name());
     known.map_or_else(|| key.name().to_uppercase().into(), |(_, word)| (*word).into())

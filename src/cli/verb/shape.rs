@@ -60,7 +60,7 @@ pub fn of_kind(facts: &Facts) -> (String, Vec<Key>) {
     let schema = reader.resolve(schema.as_value());
     let mut keys = vec![];
     reader.keys(&schema, &[], true, &mut keys);
-    (text(&schema, "description"), keys)
+    (reflow(&text(&schema, "description")), keys)
 }
 
 /// Resolves references into the definitions that the generator made.
@@ -110,7 +110,7 @@ impl Reader {
         if plain.is_empty() {
             return;
         }
-        let help = text(&self.resolve(property), "description");
+        let help = reflow(&text(&self.resolve(property), "description"));
         let items: Vec<Value> =
             plain.iter().filter_map(|one| one.get("items")).flat_map(|one| self.alternatives(one)).collect();
         let words = plain.iter().copied().chain(&items).flat_map(words).collect();
@@ -147,6 +147,19 @@ fn words(schema: &Value) -> Vec<String> {
     let one = schema.get("const").map(|word| vec![word.clone()]);
     let words = list.or(one).unwrap_or_default();
     words.iter().filter_map(|word| word.as_str().map(str::to_owned)).collect()
+}
+
+/// Joins the lines of each paragraph, which were broken for the source; items of a list stay lines.
+fn reflow(text: &str) -> String {
+    let mut flowed = String::new();
+    for line in text.lines() {
+        let starts = line.is_empty() || line.starts_with(['-', '*', ' ', '|']) || flowed.ends_with('\n');
+        if !flowed.is_empty() {
+            flowed.push(if starts { '\n' } else { ' ' });
+        }
+        flowed.push_str(line);
+    }
+    flowed
 }
 
 fn text(schema: &Value, key: &str) -> String {
@@ -234,6 +247,11 @@ mod tests {
         let key = keys.iter().find(|key| key.flag() == flag).unwrap_or_else(|| panic!("{flag}: {keys:#?}"));
         assert_eq!((key.help.as_str(), key.form, key.required), (help, form, required));
         assert_eq!(key.words, words);
+    }
+
+    #[test]
+    fn lines_of_a_paragraph_flow_and_paragraphs_and_items_stay() {
+        assert_eq!(reflow("a\nb\n\nc\nd\n- e\n- f"), "a b\n\nc d\n- e\n- f");
     }
 
     #[test]
