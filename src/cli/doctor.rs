@@ -6,9 +6,9 @@ use std::{
     net::{Ipv6Addr, TcpListener},
 };
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
-use super::out;
+use super::{out, predict};
 use crate::{
     exit::Code,
     sys::{
@@ -85,9 +85,8 @@ fn program() -> String {
 
 fn raw_icmp() -> Finding {
     const WHAT: &str = "ICMP, raw sockets";
-    let open = || Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4));
-    match rights::with(Right::NetRaw, open) {
-        Ok(_) => Finding::new(Mark::Ok, WHAT, "`ping` and `sweep` work at full speed"),
+    match predict::open_icmp(Type::RAW) {
+        Ok(()) => Finding::new(Mark::Ok, WHAT, "`ping` and `sweep` work at full speed"),
         Err(error) => {
             Finding::new(Mark::No, WHAT, format!("{error}; CAP_NET_RAW is missing")).cured_by(vec![
                 format!("setcap cap_net_raw+p {}", program()),
@@ -101,8 +100,8 @@ fn raw_icmp() -> Finding {
 fn datagram_icmp(raw: Mark) -> Finding {
     const WHAT: &str = "ICMP, without a right";
     let group = nix::unistd::getegid();
-    match Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::ICMPV4)) {
-        Ok(_) => Finding::new(Mark::Ok, WHAT, format!("group {group} is in net.ipv4.ping_group_range")),
+    match predict::open_icmp(Type::DGRAM) {
+        Ok(()) => Finding::new(Mark::Ok, WHAT, format!("group {group} is in net.ipv4.ping_group_range")),
         Err(error) => {
             let mark = if raw == Mark::Ok { Mark::Note } else { Mark::No };
             let range = fs::read_to_string("/proc/sys/net/ipv4/ping_group_range").unwrap_or_default();
@@ -137,8 +136,7 @@ fn ipv6() -> Finding {
 
 fn low_ports() -> Finding {
     const WHAT: &str = "ports below 1024";
-    let start = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").ok();
-    let start: u16 = start.and_then(|text| text.trim().parse().ok()).unwrap_or(1024);
+    let start = predict::first_free_port();
     if rights::has(Right::NetBindService) {
         return Finding::new(Mark::Ok, WHAT, "CAP_NET_BIND_SERVICE is there");
     }

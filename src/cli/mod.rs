@@ -53,7 +53,14 @@ Exit codes: 0 all passed, 1 something failed, 2 wrong files or command line, 77 
 )]
 struct Cli {
     /// When to use colours: always, never, or auto (on a terminal, unless `NO_COLOR` is set)
-    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t, hide_possible_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "WHEN",
+        default_value_t,
+        hide_possible_values = true
+    )]
     #[arg(display_order = 900)]
     color: Color,
     #[command(subcommand)]
