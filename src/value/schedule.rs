@@ -3,6 +3,10 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+mod cron;
+
+pub use cron::Cron;
+
 use super::Timespan;
 
 /// What a start does while the previous run still goes.
@@ -38,13 +42,6 @@ pub enum At {
     Start,
     /// At an instant.
     Instant(jiff::Timestamp),
-}
-
-/// A parsed cron expression.
-#[derive(Clone, Debug)]
-pub struct Cron {
-    /// As the file writes it.
-    pub text: String,
 }
 
 /// When a job starts.
