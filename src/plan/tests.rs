@@ -200,12 +200,12 @@ fn oracle(text: &str, zone: &TimeZone, from: Timestamp, hours: i64) -> Vec<Times
     while local < zone.to_datetime(from) + hours.hours() + 26.hours() {
         if matches(local) {
             let either = zone.to_ambiguous_timestamp(local);
-            let first = either.clone().earlier().unwrap().min(either.later().unwrap());
+            let first = either.earlier().unwrap().min(either.later().unwrap());
             let gap = zone.to_datetime(first) != local;
             // Within a gap, seconds are walked until the clock has jumped.
             let jumped = |at: &Timestamp| zone.to_datetime(*at) > local;
             starts.push(if gap {
-                (0..).map(|second| first + i64::from(second).seconds()).find(jumped).unwrap()
+                (0..100_000_i64).map(|second| first + second.seconds()).find(jumped).unwrap()
             } else {
                 first
             });
