@@ -1,7 +1,7 @@
 //! `netjobs schema`: the JSON schema of job files, for editors and validators.
 
 use super::out;
-use crate::exit::Code;
+use crate::{exit::Code, job::schema};
 
 /// Print the JSON schema of job files
 #[derive(clap::Args, Debug)]
@@ -15,6 +15,6 @@ impl SchemaOf {
     /// Prints it.
     pub fn run(&self) -> Code {
         let Self {} = self;
-        out::print("", Code::Failed)
+        out::print(&format!("{:#}\n", schema::job_file()), Code::Passed)
     }
 }
