@@ -76,7 +76,8 @@ impl Cron {
     /// Reads five fields, or six with seconds first, or a short form such as `@hourly`.
     pub fn parse(text: &str) -> Result<Self, Wrong> {
         let fields = expand(text)?;
-        let wrong = |why: String| Wrong::new(format!("`{text}` is not a cron expression: {why}"), HINT);
+        let shown = text.escape_debug();
+        let wrong = |why: String| Wrong::new(format!("`{shown}` is not a cron expression: {why}"), HINT);
         let parser = CronParser::builder().build();
         let pattern = parser.parse(&fields.join(" ")).map_err(|error| wrong(error.to_string()))?.pattern;
         let bits = |values: Vec<u16>| values.into_iter().fold(0u64, |bits, value| bits | 1 << value);
@@ -102,7 +103,7 @@ impl Cron {
         };
         if cron.never() {
             return Err(Wrong::new(
-                format!("`{text}` never comes: no month of its has that day"),
+                format!("`{shown}` never comes: none of its months has such a day"),
                 "choose a day that the months have, such as `0 0 28 2 *`",
             ));
         }
@@ -230,7 +231,7 @@ fn lowest(bits: u64, from: i8) -> Option<i8> {
 
 /// The six fields of an expression, each judged: `croner` alone would take `1,,2`, `SUNMON` and a month in the hours.
 fn expand(text: &str) -> Result<Vec<String>, Wrong> {
-    let trimmed = text.trim();
+    let (trimmed, shown) = (text.trim(), text.escape_debug());
     let lower = trimmed.to_lowercase();
     if lower == "@reboot" {
         return Err(Wrong::new("`@reboot` is no wall-clock time", "write `at: start` instead"));
@@ -238,7 +239,7 @@ fn expand(text: &str) -> Result<Vec<String>, Wrong> {
     let nickname = NICKNAMES.iter().find(|(name, _)| *name == lower).map(|(_, fields)| *fields);
     if nickname.is_none() && lower.starts_with('@') {
         return Err(Wrong::new(
-            format!("`{trimmed}` is not a short form"),
+            format!("`{shown}` is not a short form"),
             "write `@hourly`, `@daily`, `@weekly`, `@monthly` or `@yearly`",
         ));
     }
@@ -248,13 +249,13 @@ fn expand(text: &str) -> Result<Vec<String>, Wrong> {
     }
     if fields.len() != 6 {
         return Err(Wrong::new(
-            format!("`{text}` has {} fields, not five or six", fields.len()),
+            format!("`{shown}` has {} fields, not five or six", fields.len()),
             "write five fields: minute, hour, day of the month, month, day of the week; or six with seconds first",
         ));
     }
     for (at, (field, value)) in FIELDS.iter().zip(&fields).enumerate() {
         for piece in value.split(',') {
-            judge(piece, field, at).map_err(|why| Wrong::new(format!("in `{text}`, {why}"), HINT))?;
+            judge(piece, field, at).map_err(|why| Wrong::new(format!("in `{shown}`, {why}"), HINT))?;
         }
     }
     Ok(fields)
@@ -262,7 +263,7 @@ fn expand(text: &str) -> Result<Vec<String>, Wrong> {
 
 /// Says what is wrong with one piece of a field's list.
 fn judge(piece: &str, field: &Field, at: usize) -> Result<(), String> {
-    let odd = || format!("`{piece}` is not a {}", field.name);
+    let odd = || format!("`{}` is not a {}", piece.escape_debug(), field.name);
     let (range, step) = piece.split_once('/').map_or((piece, None), |(range, step)| (range, Some(step)));
     if let Some(step) = step {
         let number = step.parse::<u16>().ok().filter(|_| !step.starts_with('+')).ok_or_else(odd)?;
