@@ -1,4 +1,5 @@
 //! The system calls that nobody wraps; the only place where `unsafe` may appear.
 
 pub mod ethtool;
+pub mod gai;
 pub mod netlink;
