@@ -3,6 +3,7 @@
 //!
 //! Every attempt ends at its `until`, and a connection is always a new one.
 
+mod icmp;
 mod tcp;
 mod udp;
 mod unix;
@@ -11,6 +12,7 @@ use std::{io, net::IpAddr};
 
 use tokio::time::{Instant, timeout_at};
 
+pub use icmp::icmp;
 pub use tcp::tcp;
 pub use udp::udp;
 pub use unix::{unix, unixgram};

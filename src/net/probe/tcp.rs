@@ -55,7 +55,7 @@ fn more_telling(old: Option<Miss>, new: Miss) -> Miss {
 
 async fn connect(to: SocketAddr) -> Result<TcpStream, Miss> {
     let stream = TcpStream::connect(to).await.map_err(|error| connect_miss(to.ip(), &error))?;
-    if stream.local_addr().ok() == stream.peer_addr().ok() {
+    if stream.local_addr().is_ok_and(|own| stream.peer_addr().is_ok_and(|peer| own == peer)) {
         // Reset rather than finish: no TIME_WAIT may keep the port from the service that should be there.
         let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
         return Err(Miss::new(Reason::Refused, "connection refused"));
