@@ -71,8 +71,8 @@ pub fn first_free_port() -> u16 {
 
 fn listener(listen: &Listen, job: &Job) -> Vec<(String, String)> {
     match &listen.bind.0 {
-        Endpoint::Tcp(host, ports) => network(host, *ports, Type::STREAM, job),
-        Endpoint::Udp(host, ports) => network(host, *ports, Type::DGRAM, job),
+        Endpoint::Tcp(host, ports) => network(host, *ports, Type::STREAM),
+        Endpoint::Udp(host, ports) => network(host, *ports, Type::DGRAM),
         Endpoint::Unix(SocketPath::File(path)) => {
             taken_path(path, UnixStream::connect(job.base.join(path)).is_ok())
         }
@@ -93,26 +93,17 @@ fn taken_path(path: &Path, answers: bool) -> Vec<(String, String)> {
     vec![(message, "end it, or choose another path".into())]
 }
 
-fn network(host: &Host, ports: Ports, r#type: Type, job: &Job) -> Vec<(String, String)> {
+fn network(host: &Host, ports: Ports, r#type: Type) -> Vec<(String, String)> {
     let Host::Ip(address) = host else { return vec![] };
-    let mut found = vec![];
-    if job.room.facts().name == "forward" && !address.is_loopback() {
-        let message =
-            format!("this forward is open to every host that reaches `{}`", at(*address, ports.first));
-        found.push((message, "listen on 127.0.0.1, or say in `allow` whom it serves".into()));
-    }
     let first_free = first_free_port();
     if ports.first != 0 && ports.first < first_free && !rights::has(Right::NetBindService) {
         let message = format!("port {} is below {first_free} and needs a right", ports.first);
-        found.push((message, "needs CAP_NET_BIND_SERVICE; `netjobs doctor` says how to give it".into()));
-        return found;
+        return vec![(message, "needs CAP_NET_BIND_SERVICE; `netjobs doctor` says how to give it".into())];
     }
     let taken = ports.each().filter(|port| *port != 0).find(|port| is_taken(*address, *port, r#type));
-    if let Some(port) = taken {
-        let message = format!("`{}` is taken by another program", at(*address, port));
-        found.push((message, "end the program that listens there, or choose another port".into()));
-    }
-    found
+    let hint = "end the program that listens there, or choose another port";
+    let say = |port| (format!("`{}` is taken by another program", at(*address, port)), hint.to_owned());
+    taken.map(say).into_iter().collect()
 }
 
 fn at(address: IpAddr, port: u16) -> String {

@@ -2,10 +2,13 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{ValueEnum, ValueHint};
+use clap::{
+    ValueEnum, ValueHint,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 
 use super::out::Color;
-use crate::{exit::Code, value::Timespan};
+use crate::{exit::Code, sink::Level, value::Timespan};
 
 /// Run jobs on their schedules until ended, and serve metrics
 ///
@@ -46,7 +49,7 @@ pub struct Run {
     log_file: Option<PathBuf>,
 
     /// The least that the program's own diagnostics must be to be written
-    #[arg(long = "log.level", value_enum, value_name = "LEVEL", default_value_t)]
+    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", value_parser = level())]
     log_level: Level,
 
     /// How long runs and connections may go on after the first signal
@@ -71,19 +74,16 @@ pub enum Format {
     Pretty,
 }
 
-/// How grave a diagnostic is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Level {
-    /// What keeps something from working.
-    Error,
-    /// What the operator should know.
-    Warn,
-    /// What happens.
-    #[default]
-    Info,
-    /// How it happens.
-    Debug,
+/// Reads the words of levels, and lets clap name them.
+fn level() -> impl TypedValueParser<Value = Level> {
+    PossibleValuesParser::new(Level::ALL.iter().map(|level| level.as_str()))
+        .try_map(|word| word.parse::<Level>().map_err(WrongLevel))
 }
+
+/// Never seen: clap has judged the word before.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct WrongLevel(String);
 
 impl Run {
     /// Runs until a signal.
