@@ -16,6 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     meter::{Meters, Registry},
     net::{
+        icmp::Probers,
         listen::{self, Listener},
         resolve::Resolver,
     },
@@ -28,6 +29,8 @@ use crate::{
 pub struct Shared {
     /// Looks names up.
     pub resolver: Resolver,
+    /// Send ICMP echoes.
+    pub probers: Probers,
     /// All open listeners.
     pub listeners: listen::Pool,
     /// Everything with a `job_name`.
@@ -41,6 +44,7 @@ impl Shared {
     pub fn new(registry: Arc<Registry>) -> Arc<Self> {
         Arc::new(Self {
             resolver: Resolver::default(),
+            probers: Probers::default(),
             listeners: listen::Pool::default(),
             registry,
             memory: Mutex::default(),

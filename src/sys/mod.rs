@@ -1,1 +1,3 @@
 //! The system calls that nobody wraps; the only place where `unsafe` may appear.
+
+pub mod icmp;
