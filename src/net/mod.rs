@@ -6,6 +6,7 @@ pub mod interface;
 pub mod listen;
 pub mod relay;
 pub mod resolve;
+pub mod stream;
 
 use std::io;
 
@@ -113,8 +114,21 @@ pub fn reason_of(error: &io::Error) -> Reason {
         Some(libc::EMSGSIZE) => Reason::TooBig,
         Some(libc::ENODEV | libc::ENXIO) => Reason::NoInterface,
         Some(libc::ENOENT) => Reason::Refused,
-        _ if error.kind() == io::ErrorKind::TimedOut => Reason::Timeout,
-        _ if error.kind() == io::ErrorKind::UnexpectedEof => Reason::Closed,
+        None => reason_of_kind(error.kind()),
+        _ => Reason::Io,
+    }
+}
+
+/// Sorts an error that this program has put words to, so that its number is gone.
+fn reason_of_kind(kind: io::ErrorKind) -> Reason {
+    match kind {
+        io::ErrorKind::TimedOut => Reason::Timeout,
+        io::ErrorKind::UnexpectedEof => Reason::Closed,
+        io::ErrorKind::ConnectionRefused => Reason::Refused,
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Reason::Reset,
+        io::ErrorKind::PermissionDenied => Reason::Permission,
+        io::ErrorKind::AddrInUse => Reason::AddressInUse,
+        io::ErrorKind::AddrNotAvailable => Reason::NoRoute,
         _ => Reason::Io,
     }
 }

@@ -1,3 +1,4 @@
 //! The system calls that nobody wraps; the only place where `unsafe` may appear.
 
+pub mod gai;
 pub mod icmp;
