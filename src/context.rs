@@ -17,6 +17,7 @@ use crate::{
     meter::{Meters, Registry},
     net::{
         icmp::Probers,
+        interface::Snapshots,
         listen::{self, Listener},
         resolve::Resolver,
     },
@@ -33,6 +34,8 @@ pub struct Shared {
     pub probers: Probers,
     /// All open listeners.
     pub listeners: listen::Pool,
+    /// The machine's interfaces, read at most once a second.
+    pub interfaces: Snapshots,
     /// Everything with a `job_name`.
     pub registry: Arc<Registry>,
     /// What jobs keep between their runs, by job name.
@@ -46,6 +49,7 @@ impl Shared {
             resolver: Resolver::default(),
             probers: Probers::default(),
             listeners: listen::Pool::default(),
+            interfaces: Snapshots::default(),
             registry,
             memory: Mutex::default(),
         })

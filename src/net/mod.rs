@@ -1,9 +1,11 @@
 //! What several rooms share on the network: resolve, dial, listen, relay, icmp, interfaces. Knows no job and no kind.
 
 pub mod dial;
+pub mod http;
 pub mod icmp;
 pub mod interface;
 pub mod listen;
+pub mod probe;
 pub mod relay;
 pub mod resolve;
 pub mod stream;
