@@ -2,6 +2,7 @@
 
 pub mod ethtool;
 pub mod gai;
+pub mod icmp;
 pub mod limits;
 pub mod netlink;
 pub mod rights;

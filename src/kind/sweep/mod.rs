@@ -67,7 +67,8 @@ impl Kind for Sweep {
     fn check(&self, report: &mut Report) {
         self.check_targets(report);
         if self.method == Method::Arp {
-            report.not_yet("method: arp");
+            let hint = Some("write `icmp` or `tcp/443`; a later version will take it");
+            report.error("method", "`method: arp` does nothing yet", hint);
         }
         if self.timeout.is_zero() {
             report.error("timeout", "no answer comes within no time", Some("write such as `1s`"));
