@@ -56,7 +56,9 @@ impl Files {
     pub fn name(&self) -> String {
         let first = match self {
             Self::Demo => return "demo".into(),
-            Self::Paths(paths) => paths.first().map(|path| path.canonicalize().unwrap_or_else(|_| path.clone())),
+            Self::Paths(paths) => {
+                paths.first().map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()))
+            }
         };
         let name = first.as_deref().and_then(Path::file_name);
         name.map_or_else(|| "jobs".into(), |name| name.to_string_lossy().into_owned())

@@ -83,7 +83,8 @@ fn table(jobs: &[Job], starts: impl Fn(&Job) -> Vec<Zoned>) -> String {
         }
         for start in starts {
             let zone = start.time_zone().iana_name().unwrap_or_default();
-            let _ = writeln!(text, "{name:<width$}  {}  {zone}", start.strftime("%a %Y-%m-%d %H:%M:%S%.3f %:z"));
+            let _ =
+                writeln!(text, "{name:<width$}  {}  {zone}", start.strftime("%a %Y-%m-%d %H:%M:%S%.3f %:z"));
         }
     }
     text

@@ -115,7 +115,7 @@ pub fn notices() -> Vec<Event> {
 
 /// A rejected set of job files, with a place.
 pub fn rejected() -> Event {
-    let source = Arc::new(Source { name: "jobs/lan.yaml".into(), text: "jobs:\n  - nam: x\n".into() });
+    let source = Source::new("jobs/lan.yaml", "jobs:\n  - nam: x\n");
     let mut report = Report::default();
     report.error("nam", "unknown field `nam`", Some("did you mean `name`?"));
     report.diagnostics[0].place = Some(Place { source, span: 10..13 });

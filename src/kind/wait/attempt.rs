@@ -123,8 +123,11 @@ impl<'a> Means<'a> {
 
 /// Whether a body holds what is wanted anywhere.
 fn is_in(want: &Want, body: &[u8]) -> bool {
+    let holds = |bytes: &[u8]| bytes.is_empty() || body.windows(bytes.len()).any(|window| window == bytes);
     match want {
-        Want::Bytes(bytes) => bytes.is_empty() || body.windows(bytes.len()).any(|window| window == bytes),
+        // A request sends no body that the answer's could be the same as: here it is a text like any other.
+        Want::Same => holds(b"same"),
+        Want::Bytes(bytes) => holds(bytes),
         Want::Pattern(pattern) => pattern.is_match(body),
     }
 }
