@@ -16,6 +16,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     meter::{Meters, Registry},
     net::{
+        icmp::Probers,
+        interface::Snapshots,
         listen::{self, Listener},
         resolve::Resolver,
     },
@@ -28,8 +30,12 @@ use crate::{
 pub struct Shared {
     /// Looks names up.
     pub resolver: Resolver,
+    /// Send ICMP echoes.
+    pub probers: Probers,
     /// All open listeners.
     pub listeners: listen::Pool,
+    /// The machine's interfaces, read at most once a second.
+    pub interfaces: Snapshots,
     /// Everything with a `job_name`.
     pub registry: Arc<Registry>,
     /// What jobs keep between their runs, by job name.
@@ -41,7 +47,9 @@ impl Shared {
     pub fn new(registry: Arc<Registry>) -> Arc<Self> {
         Arc::new(Self {
             resolver: Resolver::default(),
+            probers: Probers::default(),
             listeners: listen::Pool::default(),
+            interfaces: Snapshots::default(),
             registry,
             memory: Mutex::default(),
         })

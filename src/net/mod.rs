@@ -1,11 +1,14 @@
 //! What several rooms share on the network: resolve, dial, listen, relay, icmp, interfaces. Knows no job and no kind.
 
 pub mod dial;
+pub mod http;
 pub mod icmp;
 pub mod interface;
 pub mod listen;
+pub mod probe;
 pub mod relay;
 pub mod resolve;
+pub mod stream;
 
 use std::io;
 
@@ -27,6 +30,12 @@ pub enum Error {
     Open {
         /// Such as `a raw ICMP socket`.
         what: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// ICMP cannot be sent.
+    #[error("open an ICMP socket: {source}")]
+    Icmp {
         /// What the system says.
         source: io::Error,
     },
@@ -70,6 +79,7 @@ impl Error {
             Self::NoInterface { .. } => Reason::NoInterface,
             Self::Bind { source, .. }
             | Self::Open { source, .. }
+            | Self::Icmp { source }
             | Self::Connect { source, .. }
             | Self::System { source, .. } => reason_of(source),
         }
@@ -84,6 +94,7 @@ impl Error {
             (Self::Bind { .. }, Reason::AddressInUse) => {
                 Some("end the program that listens there, or choose another port")
             }
+            (Self::Icmp { .. }, Reason::Permission) => Some(icmp::CURE),
             (_, Reason::Resources) => Some("raise the limit of open files (`ulimit -n`)"),
             _ => None,
         }
@@ -105,8 +116,21 @@ pub fn reason_of(error: &io::Error) -> Reason {
         Some(libc::EMSGSIZE) => Reason::TooBig,
         Some(libc::ENODEV | libc::ENXIO) => Reason::NoInterface,
         Some(libc::ENOENT) => Reason::Refused,
-        _ if error.kind() == io::ErrorKind::TimedOut => Reason::Timeout,
-        _ if error.kind() == io::ErrorKind::UnexpectedEof => Reason::Closed,
+        None => reason_of_kind(error.kind()),
+        _ => Reason::Io,
+    }
+}
+
+/// Sorts an error that this program has put words to, so that its number is gone.
+fn reason_of_kind(kind: io::ErrorKind) -> Reason {
+    match kind {
+        io::ErrorKind::TimedOut => Reason::Timeout,
+        io::ErrorKind::UnexpectedEof => Reason::Closed,
+        io::ErrorKind::ConnectionRefused => Reason::Refused,
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Reason::Reset,
+        io::ErrorKind::PermissionDenied => Reason::Permission,
+        io::ErrorKind::AddrInUse => Reason::AddressInUse,
+        io::ErrorKind::AddrNotAvailable => Reason::NoRoute,
         _ => Reason::Io,
     }
 }

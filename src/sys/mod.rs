@@ -1,1 +1,6 @@
 //! The system calls that nobody wraps; the only place where `unsafe` may appear.
+
+pub mod ethtool;
+pub mod gai;
+pub mod icmp;
+pub mod netlink;

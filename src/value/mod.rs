@@ -6,6 +6,7 @@ pub mod expect;
 pub mod family;
 pub mod many;
 pub mod name;
+pub mod network;
 pub mod number;
 pub mod retry;
 pub mod schedule;
@@ -19,12 +20,13 @@ pub use expect::{Comparison, Expect};
 pub use family::Family;
 pub use many::Many;
 pub use name::JobName;
+pub use network::Network;
 pub use number::{AtLeastOne, Flag, Number};
 pub use retry::Retry;
 pub use schedule::{Missed, Overlap, Schedule};
 pub use secret::{Payload, Want};
 pub use size::{ByteRate, EventRate, Size};
-pub use targets::Targets;
+pub use targets::{AddressSet, Target, Targets};
 
 /// What is wrong with a word, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]

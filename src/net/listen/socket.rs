@@ -1,0 +1,41 @@
+//! Opens TCP and UDP sockets to listen on. SO_REUSEPORT stays off: closing one member drops the connections queued at it.
+
+use std::{io, net::SocketAddr};
+
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{Domain, Protocol, Type};
+
+use super::{Net, Socket};
+
+/// Opens one address; `only_v6` where another socket has its IPv4 side.
+pub(super) fn open(net: Net, at: SocketAddr, only_v6: bool) -> io::Result<Socket> {
+    let (kind, protocol) = match net {
+        Net::Tcp => (Type::STREAM, Protocol::TCP),
+        Net::Udp => (Type::DGRAM, Protocol::UDP),
+    };
+    let socket = socket2::Socket::new(Domain::for_address(at), kind.nonblocking().cloexec(), Some(protocol))?;
+    if at.is_ipv6() {
+        socket.set_only_v6(only_v6)?;
+    }
+    match net {
+        Net::Tcp => {
+            // A port whose old connections are in TIME_WAIT can be listened on again.
+            socket.set_reuse_address(true)?;
+            socket.bind(&at.into())?;
+            socket.listen(BACKLOG)?;
+            tokio::net::TcpListener::from_std(socket.into()).map(Socket::Tcp)
+        }
+        Net::Udp => {
+            // Tells the address that a datagram was sent to, so that the answer leaves from it.
+            setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+            if at.is_ipv6() {
+                setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+            }
+            socket.bind(&at.into())?;
+            tokio::net::UdpSocket::from_std(socket.into()).map(Socket::Udp)
+        }
+    }
+}
+
+/// As many as the system allows; it cuts this to `net.core.somaxconn`.
+pub(super) const BACKLOG: i32 = 4096;
