@@ -1,4 +1,19 @@
 //! The integration tests, one binary: an index with a sentence a module.
 
+// Two hosts on one machine, for the tests that need a network.
+mod lab;
+// A name server that answers by script.
+mod nameserver;
+// The built program and real peers as child processes.
+mod program;
+
+// Documents that are made from the code are current.
+mod documents;
+// What a user copies from `examples/` works.
+mod examples;
+// The twelve one-liners, each against a real program that is not ours.
+mod oneliners;
+// A small network, jobs, and what must come of them: one file each.
+mod scene;
 // The house rules: heads, sizes, imports, closed sets, one job file a kind.
 mod tidy;

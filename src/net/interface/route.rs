@@ -16,7 +16,10 @@ pub fn has_default_route(v6: bool) -> io::Result<bool> {
     let mut request = [0; HEADER];
     request[0] = u8::try_from(family).unwrap_or_default();
     let mut found = false;
-    netlink::dump(libc::RTM_GETROUTE, &request, |body| found |= is_default(body))?;
+    // Without IPv6 the kernel answers with what it has, which are other families.
+    netlink::dump(libc::RTM_GETROUTE, &request, |body| {
+        found |= body.first() == request.first() && is_default(body);
+    })?;
     Ok(found)
 }
 

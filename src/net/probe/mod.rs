@@ -6,20 +6,22 @@
 mod icmp;
 mod tcp;
 mod udp;
-mod unix;
 
-use std::{io, net::IpAddr};
+use std::io;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 pub use icmp::icmp;
 pub use tcp::tcp;
 pub use udp::udp;
-pub use unix::{unix, unixgram};
 
-use crate::outcome::Reason;
+use crate::{outcome::Reason, value::SocketPath};
 
-use super::{Error, reason_of};
+use super::{
+    Error,
+    dial::{self, Failure, Options},
+    reason_of,
+};
 
 /// Nothing answered as it should.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,27 +94,21 @@ fn sentence(error: &io::Error) -> String {
     }
 }
 
-/// The attempt's own result, or a miss where `until` comes first.
-pub(super) async fn bounded<T>(
-    until: Instant,
-    reason: Reason,
-    message: &str,
-    attempt: impl Future<Output = Result<T, Miss>>,
-) -> Result<T, Miss> {
-    timeout_at(until, attempt).await.unwrap_or_else(|_| Err(Miss::new(reason, message)))
+impl From<Failure> for Miss {
+    fn from(failure: Failure) -> Self {
+        Self::new(failure.reason, failure.message)
+    }
 }
 
-/// A miss of a connection to an address; sorts out what one error number says of two things.
-fn connect_miss(to: IpAddr, error: &io::Error) -> Miss {
-    if error.raw_os_error() != Some(libc::EADDRNOTAVAIL) {
-        return Miss::from_io(error);
-    }
-    // Without IPv6 there is no address to come from; with it, no port is left.
-    let own = if to.is_ipv6() { "[::1]:0" } else { "127.0.0.1:0" };
-    match std::net::UdpSocket::bind(own) {
-        Err(_) if to.is_ipv6() => Miss::new(Reason::NoIpv6, "this machine has no IPv6 address to come from"),
-        _ => Miss::new(Reason::Resources, "no local port is left"),
-    }
+/// Connects to a Unix stream socket. A relative path starts where the process works: give it a whole one.
+pub async fn unix(at: &SocketPath, until: Instant) -> Result<(), Miss> {
+    let options = Options::within(until.saturating_duration_since(Instant::now()));
+    Ok(dial::unix(at, &options).await.map(drop)?)
+}
+
+/// Connects to a Unix datagram socket, which shows that somebody holds it; nothing is sent.
+pub fn unixgram(at: &SocketPath) -> Result<(), Miss> {
+    Ok(dial::unixgram(at).map(drop)?)
 }
 
 #[cfg(test)]
@@ -125,11 +121,17 @@ mod tests {
         assert_eq!(Miss::from_io(&error), Miss::new(Reason::Refused, "connection refused"));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn an_attempt_ends_at_its_bound() {
-        let until = Instant::now() + std::time::Duration::from_secs(1);
-        let miss = bounded::<()>(until, Reason::Timeout, "nothing", std::future::pending()).await;
-        assert_eq!(miss.unwrap_err().reason, Reason::Timeout);
-        assert_eq!(Instant::now(), until);
+    #[tokio::test]
+    async fn a_unix_socket_that_nobody_holds_refuses() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let at = SocketPath::File(path.clone());
+        let soon = Instant::now() + std::time::Duration::from_secs(5);
+        assert_eq!(unix(&at, soon).await.unwrap_err().reason, Reason::Refused);
+        let listener = std::os::unix::net::UnixListener::bind(path).unwrap();
+        assert_eq!(unix(&at, soon).await, Ok(()));
+        assert!(unixgram(&at).is_err(), "a stream is no datagram socket");
+        drop(listener);
+        assert_eq!(unix(&at, soon).await.unwrap_err().reason, Reason::Refused);
     }
 }

@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{Miss, bounded, connect_miss};
+use super::{Miss, tcp::lacks_ipv6};
 use crate::outcome::Reason;
 
 /// How long a refusal by this machine itself may take; it comes before `send` returns.
@@ -24,22 +24,23 @@ const NOBODY: &str = "the host says that nobody is there";
 /// Sends an empty datagram to the addresses in turn, until one does not refuse.
 pub async fn udp(addresses: &[SocketAddr], until: Instant) -> Result<(), Miss> {
     let mut miss = Miss::new(Reason::Dns, "no address");
-    let attempts = async {
-        for address in addresses {
-            match ask(*address, until).await {
-                Ok(()) => return Ok(()),
-                Err(new) => miss = new,
-            }
+    for address in addresses {
+        match ask(*address, until).await {
+            Ok(()) => return Ok(()),
+            Err(new) => miss = new,
         }
-        Err(miss)
-    };
-    bounded(until, Reason::Timeout, "too little time to notice a refusal", attempts).await
+    }
+    Err(miss)
 }
 
 async fn ask(to: SocketAddr, until: Instant) -> Result<(), Miss> {
     let sorted = |error: std::io::Error| match error.raw_os_error() {
         Some(libc::ECONNREFUSED) => Miss::new(Reason::PortUnreachable, NOBODY),
-        _ => connect_miss(to.ip(), &error),
+        Some(libc::EADDRNOTAVAIL) if lacks_ipv6(&[to]) => {
+            Miss::new(Reason::NoIpv6, "this machine has no IPv6 address to come from")
+        }
+        Some(libc::EADDRNOTAVAIL) => Miss::new(Reason::Resources, "no local port is left"),
+        _ => Miss::from_io(&error),
     };
     let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((any, 0)).await.map_err(sorted)?;
