@@ -16,6 +16,8 @@ pub mod run;
 pub mod runtime;
 pub mod schema;
 pub mod session;
+pub mod signals;
+pub mod trace;
 pub mod verb;
 
 use std::ffi::OsString;
