@@ -16,6 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     meter::{Meters, Registry},
     net::{
+        icmp::Probers,
         interface::Snapshots,
         listen::{self, Listener},
         resolve::Resolver,
@@ -29,6 +30,8 @@ use crate::{
 pub struct Shared {
     /// Looks names up.
     pub resolver: Resolver,
+    /// Send ICMP echoes.
+    pub probers: Probers,
     /// All open listeners.
     pub listeners: listen::Pool,
     /// The machine's interfaces, read at most once a second.
@@ -44,6 +47,7 @@ impl Shared {
     pub fn new(registry: Arc<Registry>) -> Arc<Self> {
         Arc::new(Self {
             resolver: Resolver::default(),
+            probers: Probers::default(),
             listeners: listen::Pool::default(),
             interfaces: Snapshots::default(),
             registry,

@@ -33,6 +33,12 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// ICMP cannot be sent.
+    #[error("open an ICMP socket: {source}")]
+    Icmp {
+        /// What the system says.
+        source: io::Error,
+    },
     /// A name did not resolve.
     #[error("resolve {host}: {why}")]
     Resolve {
@@ -73,6 +79,7 @@ impl Error {
             Self::NoInterface { .. } => Reason::NoInterface,
             Self::Bind { source, .. }
             | Self::Open { source, .. }
+            | Self::Icmp { source }
             | Self::Connect { source, .. }
             | Self::System { source, .. } => reason_of(source),
         }
@@ -87,6 +94,7 @@ impl Error {
             (Self::Bind { .. }, Reason::AddressInUse) => {
                 Some("end the program that listens there, or choose another port")
             }
+            (Self::Icmp { .. }, Reason::Permission) => Some(icmp::CURE),
             (_, Reason::Resources) => Some("raise the limit of open files (`ulimit -n`)"),
             _ => None,
         }

@@ -2,4 +2,5 @@
 
 pub mod ethtool;
 pub mod gai;
+pub mod icmp;
 pub mod netlink;

@@ -26,7 +26,7 @@ pub use retry::Retry;
 pub use schedule::{Missed, Overlap, Schedule};
 pub use secret::{Payload, Want};
 pub use size::{ByteRate, EventRate, Size};
-pub use targets::Targets;
+pub use targets::{AddressSet, Target, Targets};
 
 /// What is wrong with a word, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]

