@@ -27,7 +27,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::{
     exit::Code,
     kind::KINDS,
-    sys::{limits, signals},
+    sys::{self, limits},
 };
 use out::Color;
 
@@ -102,7 +102,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Code {
             return if error.use_stderr() { Code::Usage } else { Code::Passed };
         }
     };
-    signals::ignore_write_signals();
+    sys::signals::ignore_write_signals();
     let files_before = limits::raise_open_files();
     dispatch(&matches, files_before)
 }

@@ -7,6 +7,8 @@ mod nameserver;
 // The built program and real peers as child processes.
 mod program;
 
+// The command line: exit codes, verbs, signals, rights.
+mod cli;
 // Documents that are made from the code are current.
 mod documents;
 // What a user copies from `examples/` works.

@@ -24,7 +24,7 @@ use crate::{
         Job,
         load::{self, Environment},
     },
-    kind::{Facts, KINDS},
+    kind::{Facts, KINDS, ipc},
     meter::{Counter, Registry},
     outcome::{Reason, Verdict},
     run::{Mode, Set},
@@ -36,8 +36,7 @@ use crate::{
     sys::{limits::OpenFiles, rights},
 };
 
-/// The hidden command that the `ipc` kind starts this program again with.
-pub const CHILD: &str = "ipc-child";
+pub use crate::kind::ipc::CHILD;
 
 /// The only verb after which a program may stand.
 const WAIT: &str = "wait";
@@ -187,6 +186,8 @@ const DRAIN_IDLE: Duration = Duration::from_secs(5);
 /// The child of an `ipc` job: this program, started again with a descriptor.
 pub fn child(arguments: &[OsString]) -> Code {
     rights::keep_only(&[]);
-    let _ = arguments;
-    Code::Failed
+    match ipc::child(arguments) {
+        Ok(()) => Code::Passed,
+        Err(error) => out::fail(Code::Failed, format_args!("{CHILD}: {error}")),
+    }
 }

@@ -73,6 +73,10 @@ impl Kind for Ping {
         }
     }
 
+    fn needs_icmp(&self) -> bool {
+        true
+    }
+
     fn longest(&self) -> Option<Duration> {
         let passes = u32::try_from(self.family.passes().len()).unwrap_or(1);
         Some(self.interval.saturating_mul(self.count.0).saturating_add(self.timeout.0).saturating_mul(passes))

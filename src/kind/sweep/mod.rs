@@ -82,6 +82,10 @@ impl Kind for Sweep {
         }
     }
 
+    fn needs_icmp(&self) -> bool {
+        self.method == Method::Icmp
+    }
+
     fn longest(&self) -> Option<Duration> {
         None
     }
