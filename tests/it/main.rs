@@ -19,3 +19,10 @@ mod oneliners;
 mod scene;
 // The house rules: heads, sizes, imports, closed sets, one job file a kind.
 mod tidy;
+//! The integration tests, one binary: an index, a sentence per module.
+
+// Network namespaces that leave nothing behind, for the tests of every topic.
+mod netns;
+
+// Waits, interfaces, IPv6 and children, against real kernels, services and name servers.
+mod probes;

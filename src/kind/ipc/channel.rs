@@ -19,8 +19,11 @@ use super::{Program, Via, folder::Folder};
 #[derive(Debug)]
 pub(super) enum Channel {
     Stream(UnixStream),
-    /// The folder holds the names of both sockets.
-    Datagram(UnixDatagram, Folder),
+    /// The folder holds the names of both sockets until the last message.
+    Datagram {
+        socket: UnixDatagram,
+        _folder: Folder,
+    },
 }
 
 /// A channel that waits for the child to come to it.
@@ -79,7 +82,7 @@ impl Coming {
             Self::Datagram(socket, folder) => {
                 socket.recv(&mut [0; 1]).await?;
                 socket.connect(folder.join("child"))?;
-                Ok(Channel::Datagram(socket, folder))
+                Ok(Channel::Datagram { socket, _folder: folder })
             }
         }
     }
@@ -100,7 +103,7 @@ impl Channel {
                 }
                 Ok(length)
             }
-            Self::Datagram(socket, _) => {
+            Self::Datagram { socket, .. } => {
                 socket.send(message).await?;
                 socket.recv(answer).await
             }
