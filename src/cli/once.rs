@@ -97,7 +97,7 @@ impl Once {
         let summary = session::block_on(&runtime, session)?;
         let failed = written.iter().filter_map(|written| written.result().err());
         let failed = failed.map(|error| out::fail(Code::Failed, error)).last();
-        Ok(match (session::code(&summary), failed) {
+        Ok(match (summary.exit_code(), failed) {
             (Code::Passed, Some(code)) => code,
             (code, _) => code,
         })

@@ -13,7 +13,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use tokio::net::TcpListener;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     files::Files,
@@ -24,9 +24,9 @@ use super::{
 use crate::{
     context::Shared,
     exit::Code,
-    http,
+    http::{self, Reload, Site},
     meter::Registry,
-    run::{self, Loader, Mode},
+    run::{self, Control, Loader, Mode},
     sink::{
         self, Level,
         history::History,
@@ -152,16 +152,18 @@ impl Run {
         })?;
         let at = listener.local_addr().unwrap_or(at);
         let (control, commands) = run::control();
-        let reload = self.web_enable_lifecycle.then(|| control.clone());
-        let server = TaskTracker::new();
-        let serving = server.spawn(http::serve(listener, metrics, history, reload));
+        let reload = self.web_enable_lifecycle.then(|| reload(control.clone()));
+        let (server, stop) = (TaskTracker::new(), CancellationToken::new());
+        server.spawn(http::serve(listener, Site { metrics, history, reload }, stop.clone()));
         let jobs = session.set.jobs.len();
         let version = env!("CARGO_PKG_VERSION");
         out::say(format_args!("netjobs {version} runs {jobs} jobs; metrics on http://{at}/metrics"));
         let summary = session::run(session, control, commands).await;
-        serving.abort();
+        stop.cancel();
+        server.close();
+        server.wait().await;
         summary
-            .map(|summary| session::code(&summary))
+            .map(|summary| summary.exit_code())
             .map_err(|error| out::fail(Code::Failed, format_args!("catch signals: {error}")))
     }
 
@@ -192,6 +194,18 @@ impl Run {
         trace::to_log(self.log_level, (format == Format::Json).then(|| log.diagnostics()));
         Ok(log)
     }
+}
+
+/// `POST /-/reload`: says what came of it.
+fn reload(control: Control) -> Reload {
+    Box::new(move || {
+        let control = control.clone();
+        Box::pin(async move {
+            let done = control.reload().await.map_err(|report| report.render(false))?;
+            let [added, removed, changed] = [&done.added, &done.removed, &done.changed].map(Vec::len);
+            Ok(format!("{added} added, {removed} removed, {changed} changed, {} kept", done.kept))
+        })
+    })
 }
 
 /// Reads the same files anew for a reload.

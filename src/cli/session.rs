@@ -20,7 +20,7 @@ use crate::{
     job::load::Loaded,
     kind::KINDS,
     meter::Counter,
-    run::{self, Commands, Control, Loader, Mode, Set, Signal, Start, Summary, SystemClock},
+    run::{self, Commands, Control, Loader, Mode, Set, Start, Summary, SystemClock},
     sink::{
         self, Sink,
         console::{self, Console, Look},
@@ -109,60 +109,4 @@ pub async fn run(session: Session, control: Control, commands: Commands) -> io::
 pub fn set(loaded: Loaded) -> Set {
     let left_out = loaded.left_out.into_iter().map(|(name, why)| (name.into(), why)).collect();
     Set { jobs: loaded.jobs, left_out }
-}
-
-/// How the program ends after a session.
-pub fn code(summary: &Summary) -> Code {
-    let by_signal = match summary.signal {
-        Some(Signal::Interrupt) => Code::Interrupted,
-        Some(Signal::Terminate) => Code::Terminated,
-        None => Code::Failed,
-    };
-    if summary.cut_short && summary.signal.is_some() || summary.interrupted {
-        by_signal
-    } else if summary.daemon || summary.all_passed() {
-        Code::Passed
-    } else if summary.only_lacked_rights() {
-        Code::Permission
-    } else {
-        Code::Failed
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::outcome::{Reason, Verdict};
-
-    fn summary(verdicts: &[(Verdict, Option<Reason>)]) -> Summary {
-        let jobs =
-            verdicts.iter().enumerate().map(|(at, verdict)| (at.to_string().into(), *verdict)).collect();
-        Summary { jobs, ..Summary::default() }
-    }
-
-    const PASSED: (Verdict, Option<Reason>) = (Verdict::Passed, None);
-    const FAILED: (Verdict, Option<Reason>) = (Verdict::Failed, Some(Reason::Refused));
-    const LACKED: (Verdict, Option<Reason>) = (Verdict::Errored, Some(Reason::Permission));
-
-    #[test]
-    fn verdicts_become_codes() {
-        assert_eq!(code(&summary(&[PASSED, PASSED])), Code::Passed);
-        assert_eq!(code(&summary(&[PASSED, FAILED])), Code::Failed);
-        assert_eq!(code(&summary(&[PASSED, LACKED])), Code::Permission);
-        assert_eq!(code(&summary(&[FAILED, LACKED])), Code::Failed);
-    }
-
-    #[test]
-    fn a_signal_that_drained_in_time_is_no_failure() {
-        let mut summary = Summary { daemon: true, signal: Some(Signal::Terminate), ..summary(&[FAILED]) };
-        assert_eq!(code(&summary), Code::Passed);
-        summary.cut_short = true;
-        assert_eq!(code(&summary), Code::Terminated);
-    }
-
-    #[test]
-    fn an_interrupted_check_has_the_signal_s_code() {
-        let summary = Summary { interrupted: true, signal: Some(Signal::Interrupt), ..summary(&[PASSED]) };
-        assert_eq!(code(&summary), Code::Interrupted);
-    }
 }

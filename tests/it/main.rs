@@ -4,6 +4,8 @@
 mod lab;
 // A name server that answers by script.
 mod nameserver;
+// Network namespaces that leave nothing behind, for the tests of every topic.
+mod netns;
 // The built program and real peers as child processes.
 mod program;
 
@@ -15,14 +17,9 @@ mod documents;
 mod examples;
 // The twelve one-liners, each against a real program that is not ours.
 mod oneliners;
+// Waits, interfaces, IPv6 and children, against real kernels, services and name servers.
+mod probes;
 // A small network, jobs, and what must come of them: one file each.
 mod scene;
 // The house rules: heads, sizes, imports, closed sets, one job file a kind.
 mod tidy;
-//! The integration tests, one binary: an index, a sentence per module.
-
-// Network namespaces that leave nothing behind, for the tests of every topic.
-mod netns;
-
-// Waits, interfaces, IPv6 and children, against real kernels, services and name servers.
-mod probes;

@@ -4,6 +4,7 @@ pub mod examples;
 pub mod exec;
 pub mod expect;
 pub mod flags;
+pub mod records;
 pub mod refusal;
 pub mod shape;
 
@@ -11,6 +12,8 @@ use std::{ffi::OsString, thread, time::Duration};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 use serde_json::{Map, Value};
+
+use records::Records;
 
 use super::{
     out::{self, Color},
@@ -154,7 +157,7 @@ fn try_work(job: Job, json: bool, color: Color, is_stdout_taken: bool) -> Result
         let out = if is_stdout_taken { sink::stderr() } else { sink::stdout() };
         let queue = Queue::start(out, Counter::default())
             .map_err(|error| out::fail(Code::Failed, format_args!("start a thread: {error}")))?;
-        Box::new(Log::new(queue, Format::Json, Level::Debug).with_steps())
+        Box::new(Records(Log::new(queue, Format::Json, Level::Debug).with_steps()))
     } else {
         Box::new(session::console(console::Mode::Verb, color, is_stdout_taken))
     };
@@ -170,7 +173,7 @@ fn try_work(job: Job, json: bool, color: Color, is_stdout_taken: bool) -> Result
     };
     let summary = session::block_on(&runtime, session)?;
     let timed_out = summary.jobs.get(name.as_str()) == Some(&(Verdict::Failed, Some(Reason::Timeout)));
-    Ok(match session::code(&summary) {
+    Ok(match summary.exit_code() {
         Code::Failed if is_wait && timed_out => Code::TimedOut,
         code => code,
     })
