@@ -13,7 +13,6 @@ use std::{convert::Infallible, future::Future, io, pin::Pin, sync::Arc, time::Du
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
@@ -66,23 +65,21 @@ pub async fn serve(listener: TcpListener, site: Site, stop: CancellationToken) {
     // A place among the descriptors that is given up where none is left, so that even then somebody is answered.
     let mut spare = std::fs::File::open("/dev/null").ok();
     loop {
-        let place = tokio::select! {
-            () = stop.cancelled() => break,
-            place = timeout(PATIENCE, places.clone().acquire_owned()) => place.ok().and_then(Result::ok),
-        };
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
             accepted = accept(&listener, &mut spare) => accepted,
         };
         let Some(stream) = accepted else { continue };
-        match place {
-            Some(place) => {
-                let full = places.available_permits() == 0;
-                let serving = client(stream, server.clone(), full, stop.clone(), place);
-                clients.spawn(serving);
-            }
-            None => send_away(stream),
-        }
+        let place = tokio::select! {
+            () = stop.cancelled() => break,
+            place = timeout(PATIENCE, places.clone().acquire_owned()) => place.ok().and_then(Result::ok),
+        };
+        let Some(place) = place else {
+            send_away(&stream);
+            continue;
+        };
+        let crowded = places.available_permits() < CLIENTS / 2;
+        clients.spawn(client(stream, server.clone(), crowded, stop.clone(), place));
     }
     clients.close();
     let _ = timeout(FAREWELL, clients.wait()).await;
@@ -116,7 +113,7 @@ fn is_ours(error: &io::Error) -> bool {
 async fn client(
     stream: TcpStream,
     server: Arc<routes::Server>,
-    last_place: bool,
+    crowded: bool,
     stop: CancellationToken,
     place: OwnedSemaphorePermit,
 ) {
@@ -130,8 +127,8 @@ async fn client(
         .max_buf_size(HEADER_BYTES)
         .max_header_size(HEADER_BYTES)
         .half_close(true)
-        // Where all places are taken, nobody keeps one for a request that may come.
-        .keep_alive(!last_place)
+        // Where places run short, nobody keeps one for a request that may come.
+        .keep_alive(!crowded)
         .serve_connection(TokioIo::new(slow::Bounded::new(stream, ANSWER_TIME)), answer);
     tokio::pin!(connection);
     let done = tokio::select! {
@@ -146,11 +143,14 @@ async fn client(
 }
 
 /// Tells a client that all places are taken, in one write that does not wait.
-fn send_away(stream: TcpStream) {
-    const TEXT: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n\
-        Content-Length: 35\r\nRetry-After: 1\r\nConnection: close\r\n\r\nall places are taken: come back soon";
-    let _ = stream.try_write(TEXT);
-    drop(stream);
+fn send_away(stream: &TcpStream) {
+    const SENTENCE: &str = "all places are taken: come back soon\n";
+    let text = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n\
+         Content-Length: {}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n{SENTENCE}",
+        SENTENCE.len()
+    );
+    let _ = stream.try_write(text.as_bytes());
 }
 
 #[cfg(test)]

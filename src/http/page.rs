@@ -124,7 +124,11 @@ fn distance(now: Timestamp, then: Timestamp) -> String {
 
 fn escape(text: &str) -> String {
     let text = sentence(text);
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
 }
 
 #[cfg(test)]
@@ -163,7 +167,8 @@ mod tests {
     #[test]
     fn distances_are_rough_and_say_the_direction() {
         let now = crate::sink::testing::noon();
-        let shown = [5, -59, 61, -7200, 200_000, 0].map(|gap| distance(now, now + SignedDuration::from_secs(gap)));
+        let shown =
+            [5, -59, 61, -7200, 200_000, 0].map(|gap| distance(now, now + SignedDuration::from_secs(gap)));
         assert_eq!(shown, ["in 5 s", "59 s ago", "in 1 min", "2 h ago", "in 2 days", "0 s ago"]);
     }
 }

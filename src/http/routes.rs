@@ -4,7 +4,9 @@ use http_body_util::Full;
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
-    header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS},
+    header::{
+        ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+    },
 };
 use serde_json::Value;
 
@@ -73,7 +75,10 @@ impl Server {
         if stale.is_empty() {
             return text(StatusCode::OK, "healthy");
         }
-        text(StatusCode::SERVICE_UNAVAILABLE, &format!("stale, no start though one is due: {}", stale.join(", ")))
+        text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            &format!("stale, no start though one is due: {}", stale.join(", ")),
+        )
     }
 
     fn ready(&self) -> Answer {
@@ -89,7 +94,10 @@ impl Server {
 
     async fn reload(&self, request: &Request<Incoming>) -> Answer {
         let Some(reload) = &self.reload else {
-            return text(StatusCode::FORBIDDEN, "reloading over HTTP is off: start with --web.enable-lifecycle");
+            return text(
+                StatusCode::FORBIDDEN,
+                "reloading over HTTP is off: start with --web.enable-lifecycle",
+            );
         };
         if is_of_another_site(request) {
             return text(StatusCode::FORBIDDEN, "a page of another site may not reload the runner");

@@ -69,10 +69,7 @@ impl Scrapes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        meter::Registry,
-        outcome::Metric,
-    };
+    use crate::{meter::Registry, outcome::Metric};
 
     const COUNT: Metric = Metric::counter("netjobs_test_total", &[], "A test.");
 
@@ -90,7 +87,8 @@ mod tests {
                 let least = counter.value();
                 let text = scrapes.text().await;
                 let text = std::str::from_utf8(&text).unwrap();
-                let shown = text.lines().find_map(|line| line.strip_prefix("netjobs_test_total{")?.rsplit_once(' '));
+                let shown =
+                    text.lines().find_map(|line| line.strip_prefix("netjobs_test_total{")?.rsplit_once(' '));
                 assert!(shown.unwrap().1.parse::<u64>().unwrap() >= least);
             }));
         }
@@ -104,7 +102,9 @@ mod tests {
         let before = scrapes.begun();
         let mut waiting = waiting;
         for one in &mut waiting {
-            assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(one.as_mut().poll(cx))).await.is_pending());
+            assert!(
+                std::future::poll_fn(|cx| std::task::Poll::Ready(one.as_mut().poll(cx))).await.is_pending()
+            );
         }
         drop(hold);
         for one in waiting {

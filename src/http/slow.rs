@@ -28,11 +28,7 @@ impl<S> Bounded<S> {
     }
 
     /// A write that waits has the rest of the answer's time.
-    fn bounded<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        written: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
+    fn bounded<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             return written;
         }

@@ -153,8 +153,7 @@ mod tests {
 
     fn junit(events: impl IntoIterator<Item = Event>) -> String {
         let paper = Paper::default();
-        let (mut junit, written) =
-            Junit::new(Output::Stream(paper.writer()), "netjobs", Units::default());
+        let (mut junit, written) = Junit::new(Output::Stream(paper.writer()), "netjobs", Units::default());
         events.into_iter().for_each(|event| junit.event(&event));
         junit.close();
         written.result().unwrap();

@@ -21,5 +21,7 @@ mod oneliners;
 mod probes;
 // A small network, jobs, and what must come of them: one file each.
 mod scene;
+// All sinks together: promtool, the schema, full disks, hostile text.
+mod sinks;
 // The house rules: heads, sizes, imports, closed sets, one job file a kind.
 mod tidy;

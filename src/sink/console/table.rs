@@ -48,6 +48,9 @@ mod tests {
         assert_eq!(table.render(false), "lo\t127.0.0.1/8, ::1/128\neth0\t-\n");
         let framed = table.render(true);
         assert!(framed.contains("name") && framed.lines().count() >= 6, "{framed}");
-        assert!(framed.lines().any(|line| line.contains("::1/128") && !line.contains("127.0.0.1")), "{framed}");
+        assert!(
+            framed.lines().any(|line| line.contains("::1/128") && !line.contains("127.0.0.1")),
+            "{framed}"
+        );
     }
 }

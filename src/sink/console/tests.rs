@@ -121,7 +121,8 @@ fn a_sweep_shows_its_hosts_once_and_then_what_changed() {
     ] });
     let samples = [("targets", Sample::Count(2)), ("alive", Sample::Count(1)), ("dead", Sample::Count(1))];
     let run = || finished("sweep", &samples, detail.clone());
-    let (out, err) = verb([testing::notices().swap_remove(4), run(), testing::notices().swap_remove(1), run()]);
+    let (out, err) =
+        verb([testing::notices().swap_remove(4), run(), testing::notices().swap_remove(1), run()]);
     let wanted = "\
 10.0.2.2\talive\techo\t200 µs
 10.0.2.3\tsilent\ttimeout\t-
@@ -141,12 +142,10 @@ fn interfaces_are_a_table_of_name_state_mac_mtu_and_addresses() {
             { "address": "fe80::1", "prefix_length": 64 },
         ],
     }] });
-    let run = || finished("interfaces", &[("count", Sample::Count(1)), ("up", Sample::Count(1))], detail.clone());
+    let run =
+        || finished("interfaces", &[("count", Sample::Count(1)), ("up", Sample::Count(1))], detail.clone());
     let (out, _) = verb([run()]);
-    assert_eq!(
-        out,
-        "eth0\tUP\t02:00:00:00:00:01\t1500\t10.0.2.15/24, fe80::1/64\n1 found, 1 up\n"
-    );
+    assert_eq!(out, "eth0\tUP\t02:00:00:00:00:01\t1500\t10.0.2.15/24, fe80::1/64\n1 found, 1 up\n");
     let (framed, _) = show(Mode::Verb, Look { terminal: true, ..Look::default() }, [run()]);
     assert!(framed.contains("addresses") && framed.contains("fe80::1/64"), "{framed}");
 }
@@ -192,7 +191,9 @@ fn both_families_have_a_line_each() {
 #[test]
 fn a_check_that_fails_says_why_and_one_that_cannot_look_complains_on_stderr() {
     let (out, err) = verb([testing::run("ping", "ping", Verdict::Failed)]);
-    assert!(out.ends_with("failed: expectation: loss is 25%, wanted <= 5%\n  loss: wanted <= 5%, measured 25%\n"));
+    assert!(
+        out.ends_with("failed: expectation: loss is 25%, wanted <= 5%\n  loss: wanted <= 5%, measured 25%\n")
+    );
     assert_eq!(err, "");
     let mut run = testing::finished("ping", "ping", Verdict::Errored);
     run.samples.clear();

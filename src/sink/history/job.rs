@@ -125,7 +125,8 @@ impl Job {
         self.next_run = at;
         let now = Instant::now();
         if self.due.is_none_or(|due| due > now) {
-            let wait = at.map(|at| Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default());
+            let wait =
+                at.map(|at| Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default());
             self.due = wait.and_then(|wait| now.checked_add(wait));
         }
     }
@@ -163,7 +164,8 @@ impl Job {
 
     /// A service that is down; not one that has ended well or whose window has not come.
     pub(super) fn should_serve(&self) -> bool {
-        let ended = self.last.as_ref().is_some_and(|last| last.verdict == Verdict::Passed) && self.running == 0;
+        let ended =
+            self.last.as_ref().is_some_and(|last| last.verdict == Verdict::Passed) && self.running == 0;
         let later = self.running == 0 && self.due.is_some_and(|due| due > Instant::now());
         self.service && self.ready.is_none() && !ended && !later
     }

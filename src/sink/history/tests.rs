@@ -127,12 +127,8 @@ async fn a_job_with_a_long_period_has_three_of_them() {
 async fn a_run_that_never_ends_makes_its_job_stale_and_a_need_that_does_not_hold_does_not() {
     let jobs = vec![job("wedged", "ping"), job("needy", "ping")];
     let history = history([Event::Started { jobs }, next("wedged", 0), next("needy", 0), started("wedged")]);
-    let skip = |name: &str, cause| Event::RunSkipped {
-        job: job(name, "ping"),
-        scheduled: noon(),
-        cause,
-        count: 1,
-    };
+    let skip =
+        |name: &str, cause| Event::RunSkipped { job: job(name, "ping"), scheduled: noon(), cause, count: 1 };
     for second in 1..=9 {
         tell(&history, [next("wedged", 10 * second), next("needy", 10 * second)]);
         tokio::time::advance(Duration::from_secs(10)).await;

@@ -38,7 +38,10 @@ impl Families {
         let duration = HistogramOpts::new("netjobs_run_duration_seconds", "How long runs took.");
         let lag = HistogramOpts::new("netjobs_run_start_lag_seconds", "How late runs started.");
         let families = Self {
-            log_dropped: IntCounter::new("netjobs_log_dropped_total", "Log lines lost to a slow or full reader.")?,
+            log_dropped: IntCounter::new(
+                "netjobs_log_dropped_total",
+                "Log lines lost to a slow or full reader.",
+            )?,
             events_dropped: IntCounter::new(
                 "netjobs_events_dropped_total",
                 "Notices lost because metrics, log and history could not follow.",

@@ -34,7 +34,8 @@ fn a_job_begins_with_a_count_of_zero_and_states_nothing() {
     tell(&mut keeper, [Event::JobAdded { job: job("gateway", "ping") }]);
     let text = metrics.render();
     check(&text, &format!("netjobs_runs_total{GATEWAY}}} 0"));
-    for absent in ["job_up", "job_running", "run_failures_total", "last_success", "last_duration", "next_run"] {
+    for absent in ["job_up", "job_running", "run_failures_total", "last_success", "last_duration", "next_run"]
+    {
         assert!(!text.contains(absent), "{absent} before there is anything to say");
     }
 }
@@ -142,7 +143,8 @@ fn the_process_has_its_families() {
         check(&text, line);
     }
     assert!(text.contains(&format!("version=\"{}\"", env!("CARGO_PKG_VERSION"))));
-    for name in ["cpu_seconds_total", "open_fds", "max_fds", "resident_memory_bytes", "virtual_memory_bytes"] {
+    for name in ["cpu_seconds_total", "open_fds", "max_fds", "resident_memory_bytes", "virtual_memory_bytes"]
+    {
         assert!(text.contains(&format!("\nprocess_{name} ")), "{name}");
     }
     assert!(text.contains("\nprocess_start_time_seconds ") && text.contains("\nprocess_threads "));
