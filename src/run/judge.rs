@@ -44,6 +44,11 @@ impl Judgement {
         }
     }
 
+    /// A run that did not take place.
+    pub fn skipped(message: impl Into<String>) -> Self {
+        Self { reason: None, ..Self::without_outcome(Verdict::Skipped, Reason::Cancelled, message) }
+    }
+
     /// The same run with another verdict, told from outside it.
     #[must_use]
     pub fn overruled(mut self, verdict: Verdict, reason: Reason, message: impl Into<String>) -> Self {
