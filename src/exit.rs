@@ -1,5 +1,7 @@
 //! The exit codes, a sentence each, and which of them a finished runner ends with.
 
+use std::process::ExitCode;
+
 use crate::run::{Signal, Summary};
 
 /// How the program ends.
@@ -16,10 +18,20 @@ pub enum Code {
     Permission = 77,
     /// A `wait` verb ran out of time.
     TimedOut = 124,
+    /// The program after `wait … --` may not be run; a shell's code for it.
+    NotExecutable = 126,
+    /// The program after `wait … --` does not exist; a shell's code for it.
+    NotFound = 127,
     /// SIGINT ended a check or cut the drain short.
     Interrupted = 130,
     /// SIGTERM ended a check or cut the drain short.
     Terminated = 143,
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        Self::from(code as u8)
+    }
 }
 
 impl Summary {
