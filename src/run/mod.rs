@@ -10,6 +10,7 @@ mod control;
 mod drain;
 mod engine;
 pub mod judge;
+mod needs;
 mod observer;
 mod once;
 mod outbox;

@@ -195,3 +195,26 @@ async fn a_loader_that_breaks_is_a_refusal() {
     }
     rig.until_finished("a").await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_job_with_other_labels_is_another_to_the_sinks() {
+    let labelled = |site: &str| {
+        let labels = [("site".to_owned(), site.to_owned())];
+        let counting = check("a", |cx| {
+            Box::pin(async move {
+                cx.meters().counter(&SEEN, &[]).inc();
+                passed()
+            })
+        });
+        counting.with(identity(site.len() as u64)).with(|job| job.labels = Arc::new(labels.into()))
+    };
+    let mut rig = Rig::daemon(vec![labelled("lab")]);
+    rig.until_finished("a").await;
+    rig.reload(vec![labelled("home")]).await;
+    rig.until(|event| matches!(event, Event::JobRemoved { .. })).await;
+    rig.until(|event| matches!(event, Event::JobAdded { .. })).await;
+    rig.until_finished("a").await;
+    let mut text = String::new();
+    rig.shared.registry.render(&mut text);
+    assert!(text.contains("site=\"home\"} 1") && !text.contains("site=\"lab\""), "{text}");
+}

@@ -22,9 +22,9 @@ fn passes_on_try(name: &str, wanted: u32) -> netjobs::job::Job {
         let tries = tries.clone();
         Box::pin(async move {
             let mut samples = Samples::default();
-            let tried = tries.fetch_add(1, Ordering::SeqCst) + 1;
-            samples.count("tries", u64::from(tried));
-            if tried < wanted {
+            let nth = tries.fetch_add(1, Ordering::SeqCst) + 1;
+            samples.count("tries", u64::from(nth));
+            if nth < wanted {
                 Ok(Outcome::failed(Reason::Refused, "refused", samples))
             } else {
                 Ok(Outcome::passed(samples))
@@ -63,7 +63,7 @@ async fn what_is_expected_can_be_a_failure() {
     let story = once(vec![
         passes_on_try("same", 9).expect("reason", "refused"),
         passes_on_try("other", 9).expect("reason", "timeout"),
-        passes_on_try("anything", 9).with(|job| job.expect = nothing()),
+        passes_on_try("anything", 9).with(expects_nothing),
     ])
     .await;
     story.check_verdict("same", Verdict::Passed);
@@ -159,4 +159,17 @@ async fn one_job_of_the_command_line_runs_once_and_all_is_over() {
     story.check_verdict("a", Verdict::Passed);
     assert!(matches!(story.events.last(), Some(Event::Stopped)));
     assert_eq!(story.summary.exit_code(), netjobs::exit::Code::Passed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_that_a_slow_sink_takes_is_no_time_of_the_run() {
+    let quick =
+        |name: &str| passes_after(name, secs(2)).with(|job| job.run_timeout = Some(Timespan::secs(3)));
+    let mut rig = Rig::with_room(netjobs::run::Mode::AdHoc, vec![quick("a"), quick("b"), quick("c")], 1);
+    sleep(secs(100)).await;
+    for _ in 0..3 {
+        let is_it = |event: &Event| matches!(event, Event::RunFinished(_));
+        let Event::RunFinished(run) = rig.until(is_it).await else { unreachable!("it is that event") };
+        assert_eq!((run.verdict, run.duration), (Verdict::Passed, secs(2)), "{run:?}");
+    }
 }

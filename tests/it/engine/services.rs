@@ -61,9 +61,17 @@ async fn a_port_that_is_taken_stops_nobody_else_and_is_tried_again() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = format!("127.0.0.1:{}", taken.local_addr().unwrap().port());
     let mut rig = Rig::daemon(vec![listens("a", &listen), serves("b")]);
-    rig.until_ready("b").await;
-    drop(rig.until_ready("b"));
-    let run = Rig::daemon(vec![listens("a", &listen)]).until_finished("a").await;
+    let (mut ready, mut ended) = (false, None);
+    rig.until(|event| {
+        match event {
+            Event::JobReady { job, .. } => ready |= &*job.name == "b",
+            Event::RunFinished(run) if &*run.job.name == "a" => ended = Some(run.clone()),
+            _ => {}
+        }
+        ready && ended.is_some()
+    })
+    .await;
+    let run = ended.unwrap();
     assert_eq!((run.verdict, run.reason), (Verdict::Errored, Some(Reason::AddressInUse)));
     assert!(run.message.unwrap().starts_with("bind "));
     drop(taken);
@@ -98,7 +106,7 @@ async fn needs_are_waited_for_at_the_start_and_never_again() {
         asked();
         let address = cx.address_of("serve").map(|address| address.to_string());
         Box::pin(async move {
-            assert_eq!(address.as_deref(), Some("127.0.0.1:9"));
+            assert_eq!(address.as_deref(), Some("tcp://127.0.0.1:9"));
             passed()
         })
     });
@@ -128,6 +136,6 @@ async fn a_window_opens_and_closes_a_service() {
 }
 
 /// A service that listens, is ready, and ends when it is cancelled.
-pub fn listens(name: &str, at: &str) -> netjobs::job::Job {
+fn listens(name: &str, at: &str) -> netjobs::job::Job {
     listening(serves(name), at)
 }
