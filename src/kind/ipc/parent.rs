@@ -63,7 +63,7 @@ pub(super) async fn run(spec: &Ipc, cx: &Context, program: &Program) -> Result<O
             }
         }
         Err(error) => {
-            broken = broken.or(Some(Broken::new(reason_of(&error), format!("wait for the child: {error}"))))
+            broken = broken.or(Some(Broken::new(reason_of(&error), format!("wait for the child: {error}"))));
         }
     }
     Ok(match broken {
@@ -81,7 +81,8 @@ async fn end(child: &mut Child, kill: bool) -> io::Result<ExitStatus> {
     if !kill && let Ok(status) = timeout(PATIENCE, child.wait()).await {
         return status;
     }
-    child.start_kill()?;
+    // It may have ended by itself meanwhile.
+    let _ = child.start_kill();
     child.wait().await
 }
 

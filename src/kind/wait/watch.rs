@@ -131,7 +131,7 @@ impl Watch {
                 (miss.reason.as_str(), miss.message.as_str())
             }
         };
-        self.message = message.to_owned();
+        message.clone_into(&mut self.message);
         if state != self.state {
             let from = std::mem::replace(&mut self.state, state);
             let (what, message) = (self.endpoint.to_string(), message.to_owned());
