@@ -6,10 +6,10 @@ use std::time::Duration;
 
 /// Declares a closed set of words, with its spelling in labels and logs.
 macro_rules! closed {
-    ($(#[$doc:meta])* $name:ident { $($(#[$item_doc:meta])* $item:ident = $word:literal,)* }) => {
+    ($(#[$doc:meta])* $name:ident { $(#[doc = $meaning:literal] $item:ident = $word:literal,)* }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum $name { $($(#[$item_doc])* $item,)* }
+        pub enum $name { $(#[doc = $meaning] $item,)* }
 
         impl $name {
             /// Every word of the set, in order.
@@ -18,6 +18,11 @@ macro_rules! closed {
             /// The word as it stands in labels, logs and `expect`.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$item => $word,)* }
+            }
+
+            /// What the word means, a sentence.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$item => $meaning.trim_ascii_start(),)* }
             }
         }
 
@@ -432,7 +437,7 @@ impl Metric {
     }
 }
 
-/// Histogram bounds for times on a network: 50 µs doubled up to about 27 minutes would be too many; up to 26 s.
+/// Histogram bounds for times on a network, in seconds: 50 µs, doubled up to 26 s.
 pub const NETWORK_SECONDS: &[f64] = &[
     0.000_05, 0.000_1, 0.000_2, 0.000_4, 0.000_8, 0.001_6, 0.003_2, 0.006_4, 0.012_8, 0.025_6, 0.051_2,
     0.102_4, 0.204_8, 0.409_6, 0.819_2, 1.638_4, 3.276_8, 6.553_6, 13.107_2, 26.214_4,

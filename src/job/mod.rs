@@ -1,5 +1,6 @@
 //! Jobs: what is left of job files once they are read and checked.
 
+pub mod common;
 pub mod load;
 pub mod schema;
 

@@ -84,8 +84,13 @@ impl FromStr for Timespan {
 
 /// A decimal number of units in nanoseconds; `None` where it is not a number.
 fn scaled(number: &str, scale: u128) -> Option<u128> {
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if whole.is_empty() || fraction.contains('.') || fraction.len() > 18 || whole.len() > 24 {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    if whole.is_empty()
+        || fraction.is_empty()
+        || fraction.contains('.')
+        || fraction.len() > 18
+        || whole.len() > 24
+    {
         return None;
     }
     let mut total = whole.parse::<u128>().ok()?.checked_mul(scale)?;
@@ -143,7 +148,7 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_refused() {
-        for text in ["", "10", "s", "1x", "-1s", "1..5s", "1s 2", "999999999999d"] {
+        for text in ["", "10", "s", "1x", "-1s", "1..5s", "1.s", "1s 2", "999999999999d"] {
             assert!(text.parse::<Timespan>().is_err(), "{text}");
         }
     }

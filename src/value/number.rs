@@ -68,8 +68,12 @@ impl<T: FromStr> de::Visitor<'_> for Scalar<T> {
 
 impl<T: FromStr> Scalar<T> {
     fn read<E: de::Error>(self, text: &str) -> Result<T, E> {
-        text.trim().parse().map_err(|_| {
-            Wrong::new(format!("`{text}` is not {}", self.1), format!("write {}", self.1)).into_serde()
+        let trimmed = text.trim();
+        // `012` is ten to some readers and twelve to others.
+        let padded = trimmed.len() > 1 && trimmed.starts_with('0') && !trimmed.contains('.');
+        trimmed.parse().ok().filter(|_| !padded).ok_or_else(|| {
+            let hint = if padded { "leave the leading zero out".into() } else { format!("write {}", self.1) };
+            Wrong::new(format!("`{}` is not {}", text.escape_debug(), self.1), hint).into_serde()
         })
     }
 }
@@ -150,5 +154,39 @@ impl JsonSchema for Flag {
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "anyOf": [{ "type": "boolean" }, { "type": "string", "pattern": r"^(true|false)$|\$" }] })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::de::{IntoDeserializer, value::Error};
+
+    use super::*;
+
+    #[track_caller]
+    fn check<T: Whole + PartialEq + fmt::Debug>(text: &str, expected: Option<T>) {
+        let text: de::value::StrDeserializer<'_, Error> = text.into_deserializer();
+        assert_eq!(Number::<T>::deserialize(text).ok().map(|number| number.0), expected);
+    }
+
+    #[test]
+    fn numbers_read_their_string_form_in_their_range_only() {
+        check("4", Some(4u16));
+        check(" 65535 ", Some(65_535u16));
+        check("0", Some(0u16));
+        for wrong in ["65536", "-1", "012", "1_000", "4.5", "", "x", "0x10", "NaN"] {
+            check::<u16>(wrong, None);
+        }
+    }
+
+    #[test]
+    fn floats_count_where_they_are_whole() {
+        let read = |number: f64| {
+            let number: de::value::F64Deserializer<Error> = number.into_deserializer();
+            Number::<u32>::deserialize(number).ok().map(|number| number.0)
+        };
+        assert_eq!(read(4.0), Some(4));
+        assert_eq!(read(4.5), None);
+        assert_eq!(read(f64::INFINITY), None);
     }
 }

@@ -1,0 +1,168 @@
+//! The state of one load: sources, the defaults of folders, and the report that grows.
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    Environment, Loaded,
+    build::{Draft, FileContext, root, warning},
+    expand::Expander,
+    keys,
+    node::{At, Entry},
+    read, shape, tree,
+    tree::Located,
+    value,
+};
+use crate::{
+    diagnostic::{Diagnostic, Place, Report, Source},
+    job::common::Common,
+};
+
+/// The file whose defaults hold for all files of its folder.
+const FOLDER_DEFAULTS: &str = "netjobs.yaml";
+
+pub(super) struct Loader<'a> {
+    pub(super) environment: &'a Environment,
+    pub(super) report: Report,
+    /// Names of jobs whose shape is wrong: they are known, and that is all.
+    pub(super) broken: HashSet<String>,
+    sources: Vec<Arc<Source>>,
+    folders: HashMap<PathBuf, Vec<Entry>>,
+}
+
+impl<'a> Loader<'a> {
+    pub(super) fn new(environment: &'a Environment) -> Self {
+        Self {
+            environment,
+            report: Report::default(),
+            broken: HashSet::new(),
+            sources: Vec::new(),
+            folders: HashMap::new(),
+        }
+    }
+
+    /// Reads one file's text; its folder's defaults are read with the first file of the folder.
+    pub(super) fn file(&mut self, path: &Path, text: String) -> Vec<Draft> {
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let mut below = Vec::new();
+        if path.file_name().is_none_or(|name| name != FOLDER_DEFAULTS) {
+            if !self.folders.contains_key(folder) {
+                let defaults = self.folder_defaults(&folder.join(FOLDER_DEFAULTS));
+                self.folders.insert(folder.to_owned(), defaults);
+            }
+            below.clone_from(&self.folders[folder]);
+        }
+        self.text(&path.display().to_string(), text, &below, folder.into())
+    }
+
+    fn folder_defaults(&mut self, path: &Path) -> Vec<Entry> {
+        if std::fs::symlink_metadata(path).is_err() {
+            return Vec::new();
+        }
+        match read::job_file(path) {
+            Ok(text) => self.parse(&path.display().to_string(), text, false).map(|file| file.defaults),
+            Err(diagnostic) => {
+                self.report.diagnostics.push(diagnostic);
+                None
+            }
+        }
+        .unwrap_or_default()
+    }
+
+    /// Reads one text with the defaults below its own.
+    pub(super) fn text(&mut self, name: &str, text: String, below: &[Entry], base: Arc<Path>) -> Vec<Draft> {
+        let needs_jobs = Path::new(name).file_name().is_none_or(|name| name != FOLDER_DEFAULTS);
+        let Some(file) = self.parse(name, text, needs_jobs) else { return Vec::new() };
+        self.check_defaults(&file.defaults, &base);
+        let context = FileContext { layers: &[&file.defaults, below], base };
+        file.jobs.iter().filter_map(|node| self.build(node, &context)).collect()
+    }
+
+    fn parse(&mut self, name: &str, text: String, needs_jobs: bool) -> Option<keys::File> {
+        let source = Source::new(name, text);
+        self.sources.push(source.clone());
+        #[expect(clippy::cast_possible_truncation, reason = "there are at most twice as many as files")]
+        let number = (self.sources.len() - 1) as u32;
+        let read = tree::read(&source.text, number).and_then(|root| match root {
+            Some(root) => keys::file(&root, needs_jobs).map(Some),
+            None if needs_jobs => {
+                let at = At { source: number, start: 0, end: 0 };
+                Err((
+                    at,
+                    Diagnostic::error("nothing in this file")
+                        .hint("write `jobs:` and a list of jobs below it"),
+                ))
+            }
+            None => Ok(None),
+        });
+        match read {
+            Ok(file) => {
+                if let Some(file) = file.as_ref().filter(|file| needs_jobs && file.jobs.is_empty()) {
+                    self.wrong((file.at, warning("no jobs in this file")));
+                }
+                file
+            }
+            Err(located) => {
+                self.wrong(located);
+                None
+            }
+        }
+    }
+
+    /// Reads defaults for their shape alone, so that a mistake shows even where no job takes them.
+    fn check_defaults(&mut self, defaults: &[Entry], base: &Path) {
+        let Some(first) = defaults.first() else { return };
+        let root = root(defaults.to_vec(), first.at);
+        let mut expander = Expander::new(self.environment, base);
+        let value = value::expanded(&root.value, &mut expander);
+        let problems = std::mem::take(&mut expander.wrong);
+        if problems.is_empty() {
+            self.shaped::<Common>(shape::common(value), &root, "");
+        }
+        problems.into_iter().for_each(|located| self.wrong(located));
+    }
+
+    /// Adds a mistake at its place.
+    pub(super) fn wrong(&mut self, (at, mut diagnostic): Located) {
+        diagnostic.place = self.place(at);
+        self.report.diagnostics.push(diagnostic);
+    }
+
+    /// The place of a node; `None` for what was not read from a text.
+    pub(super) fn place(&self, at: At) -> Option<Place> {
+        let source = self.sources.get(at.source as usize)?.clone();
+        Some(Place { source, span: at.start as usize..at.end as usize })
+    }
+
+    /// `jobs/lan.yaml:7`, for messages that point at another job.
+    pub(super) fn line_of(&self, at: At) -> String {
+        self.place(at).map_or_else(
+            || "command line".to_owned(),
+            |place| format!("{}:{}", place.source.name, place.line_column().0),
+        )
+    }
+
+    /// The place of a byte of a scalar's value, where the value stands in the text as it is.
+    pub(super) fn inside(&self, at: At, offset: usize) -> At {
+        let Some(place) = self.place(at) else { return at };
+        let text = &place.source.text[place.span];
+        let quote = usize::from(text.starts_with(['"', '\'']));
+        let start = at.start as usize + quote + offset;
+        let as_it_is = !text.contains(['\n', '\\', '$']) && !(quote == 1 && text.contains("''"));
+        match place.source.text.get(start..at.end as usize).and_then(|rest| rest.chars().next()) {
+            #[expect(clippy::cast_possible_truncation, reason = "a file has at most a mebibyte")]
+            Some(c) if as_it_is => At { start: start as u32, end: (start + c.len_utf8()) as u32, ..at },
+            _ => at,
+        }
+    }
+
+    /// Checks all jobs together, and sorts the report.
+    pub(super) fn finish(mut self, drafts: Vec<Draft>) -> Loaded {
+        let (jobs, left_out) = self.whole(drafts);
+        self.report.sort();
+        Loaded { jobs, left_out, report: self.report }
+    }
+}

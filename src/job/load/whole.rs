@@ -1,0 +1,250 @@
+//! Checks over all jobs of all files: names, needs and their circles, what endpoints name, listeners, and who is left out.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Loader, build::Draft, node::At};
+use crate::{
+    diagnostic::{Diagnostic, near},
+    job::Job,
+    value::{Bind, Endpoint, Host, JobName, Ports},
+};
+
+/// Jobs that stay, and those that do not with the reason.
+pub(super) type Sorted = (Vec<Job>, Vec<(String, String)>);
+
+impl Loader<'_> {
+    /// Checks them all and completes their `needs`.
+    pub(super) fn whole(&mut self, mut drafts: Vec<Draft>) -> Sorted {
+        let index = self.index(&drafts);
+        self.check_needs(&drafts, &index);
+        self.check_references(&drafts, &index);
+        for draft in &mut drafts {
+            for reference in draft.refers.iter().filter(|reference| reference.is_endpoint) {
+                draft.needs.push((reference.name.clone(), reference.at));
+            }
+            let mut seen = HashSet::new();
+            let names = draft.needs.iter().map(|(name, _)| name.clone());
+            draft.job.needs = names.filter(|name| seen.insert(name.clone())).collect();
+        }
+        let edges = edges(&drafts, &index);
+        self.check_circles(&drafts, &edges);
+        leave_out(&mut drafts, &edges);
+        self.check_listeners(&drafts);
+        let mut sorted = Sorted::default();
+        for draft in drafts {
+            match draft.left_out {
+                Some(why) => sorted.1.push((draft.job.name.to_string(), why)),
+                None => sorted.0.push(draft.job),
+            }
+        }
+        sorted
+    }
+
+    /// Where each name is; a name that is taken is reported where it stands a second time.
+    fn index(&mut self, drafts: &[Draft]) -> HashMap<JobName, usize> {
+        let mut index: HashMap<JobName, usize> = HashMap::with_capacity(drafts.len());
+        for (here, draft) in drafts.iter().enumerate() {
+            if let Some(first) = index.get(&draft.job.name) {
+                let message =
+                    format!("the name `{}` is taken by {}", draft.job.name, drafts[*first].job.place);
+                self.wrong((
+                    draft.name_at,
+                    Diagnostic::error(message).hint("names are unique over all files"),
+                ));
+            } else {
+                index.insert(draft.job.name.clone(), here);
+            }
+        }
+        index
+    }
+
+    fn check_needs(&mut self, drafts: &[Draft], index: &HashMap<JobName, usize>) {
+        for (name, at) in drafts.iter().flat_map(|draft| &draft.needs) {
+            self.check_known(name, *at, index);
+        }
+    }
+
+    fn check_known(&mut self, name: &JobName, at: At, index: &HashMap<JobName, usize>) {
+        if index.contains_key(name) || self.broken.contains(name.as_str()) {
+            return;
+        }
+        let hint = near(name.as_str(), index.keys().map(JobName::as_str));
+        let hint = hint
+            .map_or_else(|| "name a job of these files".to_owned(), |near| format!("did you mean `{near}`?"));
+        self.wrong((at, Diagnostic::error(format!("no job is called `{name}`")).hint(hint)));
+    }
+
+    fn check_references(&mut self, drafts: &[Draft], index: &HashMap<JobName, usize>) {
+        for (draft, reference) in
+            drafts.iter().flat_map(|draft| draft.refers.iter().map(move |refer| (draft, refer)))
+        {
+            self.check_known(&reference.name, reference.at, index);
+            let Some(named) = index.get(&reference.name).map(|named| drafts[*named].job.room.facts()) else {
+                continue;
+            };
+            let (what, wanted) = match (reference.is_endpoint, named.service) {
+                (true, false) => {
+                    ("a check", "`job:` stands for the address of a service: name a `forward` or an `echo`")
+                }
+                (false, true) => ("a service", "name a check, such as a `wait` or an `exchange`"),
+                _ => continue,
+            };
+            let message = format!("`{}` is {what}, a `{}`", reference.name, named.name);
+            let mut diagnostic = Diagnostic::error(message).hint(wanted);
+            diagnostic.path.clone_from(&reference.path);
+            let _ = draft;
+            self.wrong((reference.at, diagnostic));
+        }
+    }
+
+    /// Reports each circle of needs once, at the need that closes it.
+    fn check_circles(&mut self, drafts: &[Draft], edges: &[Vec<(usize, At)>]) {
+        #[derive(Clone, Copy, PartialEq)]
+        enum Seen {
+            New,
+            Open,
+            Done,
+        }
+        let mut seen = vec![Seen::New; drafts.len()];
+        for start in 0..drafts.len() {
+            if seen[start] != Seen::New {
+                continue;
+            }
+            seen[start] = Seen::Open;
+            // The way from the start, each job with the next of its needs to look at.
+            let mut way: Vec<(usize, usize)> = vec![(start, 0)];
+            while let Some((job, next)) = way.last_mut() {
+                let Some((need, at)) = edges[*job].get(*next).copied() else {
+                    seen[*job] = Seen::Done;
+                    way.pop();
+                    continue;
+                };
+                *next += 1;
+                match seen[need] {
+                    Seen::New => {
+                        seen[need] = Seen::Open;
+                        way.push((need, 0));
+                    }
+                    Seen::Open => {
+                        let from = way.iter().position(|(job, _)| *job == need).unwrap_or_default();
+                        let circle = way[from..].iter().map(|(job, _)| *job).chain([need]);
+                        let names: Vec<&str> = circle.map(|job| drafts[job].job.name.as_str()).collect();
+                        let message = format!("a circle of needs: {}", shorten(&names));
+                        self.wrong((at, Diagnostic::error(message).hint("take one of these needs out")));
+                    }
+                    Seen::Done => {}
+                }
+            }
+        }
+    }
+
+    /// Reports listeners that cannot both be opened.
+    fn check_listeners(&mut self, drafts: &[Draft]) {
+        let mut listeners: Vec<Listener<'_>> = Vec::new();
+        let mut sockets: HashMap<String, &Draft> = HashMap::new();
+        for draft in drafts.iter().filter(|draft| draft.left_out.is_none()) {
+            for (text, at) in &draft.listens {
+                match text.parse().map(|Bind(endpoint)| endpoint) {
+                    Ok(Endpoint::Tcp(host, ports)) => {
+                        listeners.push(Listener { udp: false, host, ports, at: *at, draft })
+                    }
+                    Ok(Endpoint::Udp(host, ports)) => {
+                        listeners.push(Listener { udp: true, host, ports, at: *at, draft })
+                    }
+                    Ok(_) => {
+                        let key = format!(
+                            "{} {text}",
+                            if text.contains('@') { "".into() } else { draft.job.base.display().to_string() }
+                        );
+                        if let Some(first) = sockets.insert(key, draft) {
+                            self.taken(text, *at, first);
+                        }
+                    }
+                    Err(_) => {}
+                }
+            }
+        }
+        listeners.retain(|listener| listener.ports.last > 0);
+        listeners.sort_by_key(|listener| {
+            (listener.udp, listener.ports.first, listener.at.source, listener.at.start)
+        });
+        for (index, first) in listeners.iter().enumerate() {
+            let near = listeners[index + 1..].iter();
+            let near =
+                near.take_while(|other| other.udp == first.udp && other.ports.first <= first.ports.last);
+            for other in near.filter(|other| clash(&first.host, &other.host)) {
+                let (earlier, later) =
+                    if position(first) <= position(other) { (first, other) } else { (other, first) };
+                let scheme = if first.udp { "udp" } else { "tcp" };
+                self.taken(&format!("{scheme}://{}:{}", later.host, later.ports), later.at, earlier.draft);
+            }
+        }
+    }
+
+    fn taken(&mut self, text: &str, at: At, first: &Draft) {
+        let message = format!("`{text}` is listened on by `{}` already, {}", first.job.name, first.job.place);
+        self.wrong((at, Diagnostic::error(message).hint("choose another address or port")));
+    }
+}
+
+struct Listener<'a> {
+    udp: bool,
+    host: Host,
+    ports: Ports,
+    at: At,
+    draft: &'a Draft,
+}
+
+fn position(listener: &Listener<'_>) -> (u32, u32) {
+    (listener.at.source, listener.at.start)
+}
+
+/// Whether one port cannot be bound on both: the same host, or one of them is every address of the family.
+fn clash(one: &Host, other: &Host) -> bool {
+    match (one, other) {
+        (Host::Ip(one), Host::Ip(other)) => {
+            one == other
+                || one.is_ipv4() == other.is_ipv4() && (one.is_unspecified() || other.is_unspecified())
+        }
+        (one, other) => one == other,
+    }
+}
+
+/// Who needs whom, by index.
+fn edges(drafts: &[Draft], index: &HashMap<JobName, usize>) -> Vec<Vec<(usize, At)>> {
+    let of = |draft: &Draft| {
+        let known = draft.needs.iter().filter(|(name, _)| *name != draft.job.name);
+        known.filter_map(|(name, at)| Some((*index.get(name)?, *at))).collect()
+    };
+    drafts.iter().map(of).collect()
+}
+
+/// Leaves out whoever needs a job that is left out.
+fn leave_out(drafts: &mut [Draft], edges: &[Vec<(usize, At)>]) {
+    let mut needed_by: Vec<Vec<usize>> = vec![Vec::new(); drafts.len()];
+    for (job, needs) in edges.iter().enumerate() {
+        for (need, _) in needs {
+            needed_by[*need].push(job);
+        }
+    }
+    let mut open: Vec<usize> = (0..drafts.len()).filter(|job| drafts[*job].left_out.is_some()).collect();
+    while let Some(gone) = open.pop() {
+        let why = format!("it needs `{}`, which is left out", drafts[gone].job.name);
+        for job in &needed_by[gone] {
+            if drafts[*job].left_out.is_none() {
+                drafts[*job].left_out = Some(why.clone());
+                open.push(*job);
+            }
+        }
+    }
+}
+
+/// A circle's names; of a long one the first and last few.
+fn shorten(names: &[&str]) -> String {
+    match names {
+        [first @ .., _, _, _] if names.len() > 12 => {
+            format!("{} → … → {}", first[..8].join(" → "), names[names.len() - 3..].join(" → "))
+        }
+        names => names.join(" → "),
+    }
+}

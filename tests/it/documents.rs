@@ -1,0 +1,93 @@
+//! Documents that are made from the code, tested to be current: `docs/reference.md`. `UPDATE=1` writes it anew.
+
+use std::{fmt::Write as _, fs, path::PathBuf};
+
+use netjobs::{
+    kind::KINDS,
+    outcome::{Cause, Close, Evidence, HostState, Metric, MetricType, Reason, Unit, Verdict},
+    sink::metrics,
+};
+
+fn unit(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Count => "count",
+        Unit::Seconds => "seconds",
+        Unit::Bytes => "bytes",
+        Unit::Ratio => "ratio, 0 to 1",
+        Unit::Flag => "true or false",
+        Unit::Word => "word",
+    }
+}
+
+fn metric_rows(out: &mut String, rows: &[&Metric]) {
+    out.push_str("| metric | type | labels | meaning |\n|---|---|---|---|\n");
+    for metric in rows {
+        let kind = match metric.r#type {
+            MetricType::Counter => "counter",
+            MetricType::Gauge => "gauge",
+            MetricType::Histogram => "histogram",
+        };
+        let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        let _ = writeln!(out, "| `{}` | {kind} | {} | {} |", metric.name, labels.join(" "), metric.help);
+    }
+    out.push('\n');
+}
+
+macro_rules! words {
+    ($out:ident, $set:ident, $title:literal) => {
+        let _ = writeln!($out, "## {}\n\n| word | meaning |\n|---|---|", $title);
+        for word in $set::ALL {
+            let _ = writeln!($out, "| `{}` | {} |", word.as_str(), word.meaning());
+        }
+        $out.push('\n');
+    };
+}
+
+fn reference() -> String {
+    let mut out = String::from(
+        "# Reference: measurements, metrics, words\n\nMade from the code; `netjobs explain KIND` has the keys.\n\n\
+         Measurements can be named in `expect` and stand in the log's `samples`. Every series carries `job_name`, `kind` and \
+         the job's own labels.\n\n",
+    );
+    for kind in KINDS {
+        let _ = writeln!(
+            out,
+            "## `{}`\n\n| measurement | unit | expected | meaning |\n|---|---|---|---|",
+            kind.name
+        );
+        for measure in kind.measures {
+            let own = measure.own.map(|own| format!("`{own}`")).unwrap_or_default();
+            let _ =
+                writeln!(out, "| `{}` | {} | {own} | {} |", measure.name, unit(measure.unit), measure.help);
+        }
+        out.push('\n');
+        if !kind.metrics.is_empty() {
+            metric_rows(&mut out, kind.metrics);
+        }
+    }
+    out.push_str("## Metrics of every job\n\n");
+    metric_rows(&mut out, metrics::EVERY_JOB);
+    words!(out, Verdict, "Verdicts");
+    words!(out, Reason, "Reasons of a run");
+    words!(out, Close, "Closes of a connection");
+    words!(out, Evidence, "Evidence of a live host");
+    words!(out, HostState, "States of a host");
+    words!(out, Cause, "Causes of a skipped start");
+    out.truncate(out.trim_end().len());
+    out.push('\n');
+    out
+}
+
+#[test]
+fn the_reference_is_current() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/reference.md");
+    if std::env::var_os("UPDATE").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, reference()).unwrap();
+    }
+    let committed = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        committed == reference(),
+        "docs/reference.md is not current: run `UPDATE=1 cargo test --test it`"
+    );
+}
