@@ -156,6 +156,8 @@ impl Watch {
         match &self.endpoint {
             Endpoint::Udp(Host::Ip(address), _) => address.is_loopback(),
             Endpoint::Udp(Host::Name(name), _) => name == "localhost",
+            // A service of this very process.
+            Endpoint::Job(_) => true,
             _ => false,
         }
     }
