@@ -51,7 +51,9 @@ pub(super) async fn run(spec: &Ipc, cx: &Context, program: &Program) -> Result<O
         _ = child.wait() => Some(Broken::new(Reason::Closed, "the child ended")),
     };
     drop(stdin);
-    let status = end(&mut child, broken.as_ref().is_some_and(|broken| broken.reason != Reason::Closed)).await;
+    // A child that still listens ends by itself, now that the channel is closed.
+    let hopeless = |broken: &Broken| matches!(broken.reason, Reason::Timeout | Reason::Cancelled);
+    let status = end(&mut child, broken.as_ref().is_some_and(hopeless)).await;
     let mut samples = Samples::default();
     samples.count("messages", rtt.count() as u64);
     rtt.samples(&mut samples);
