@@ -1,4 +1,9 @@
 //! The integration tests, one binary: an index with a sentence a module.
+#![allow(
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "a test that cannot go on panics; the helpers serve this binary only"
+)]
 
 // Two hosts on one machine, for the tests that need a network.
 mod lab;
