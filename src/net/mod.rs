@@ -8,6 +8,7 @@ pub mod listen;
 pub mod probe;
 pub mod relay;
 pub mod resolve;
+pub mod rtt;
 pub mod stream;
 
 use std::io;

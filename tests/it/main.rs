@@ -1,1 +1,7 @@
-fn main() {}
+//! The integration tests, one binary: an index, a sentence per module.
+
+// Network namespaces that leave nothing behind, for the tests of every topic.
+mod netns;
+
+// Pings and sweeps against real kernels, forged answers and broken networks.
+mod icmp;

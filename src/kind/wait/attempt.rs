@@ -121,10 +121,12 @@ impl<'a> Means<'a> {
     }
 }
 
-/// Whether a body holds what is wanted anywhere.
+/// Whether a body holds what is wanted anywhere. Nothing was sent that could come back, so `same` is a word like others.
 fn is_in(want: &Want, body: &[u8]) -> bool {
-    match want {
-        Want::Bytes(bytes) => bytes.is_empty() || body.windows(bytes.len()).any(|window| window == bytes),
-        Want::Pattern(pattern) => pattern.is_match(body),
-    }
+    let text: &[u8] = match want {
+        Want::Pattern(pattern) => return pattern.is_match(body),
+        Want::Bytes(bytes) => bytes,
+        Want::Same => b"same",
+    };
+    text.is_empty() || body.windows(text.len()).any(|window| window == text)
 }
