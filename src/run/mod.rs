@@ -25,6 +25,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, time::sleep};
 
+pub use once::selects;
 pub use clock::{Clock, Reading, SystemClock, Timeline};
 pub use control::{Commands, Control, ReloadSummary, Signal, control};
 pub use summary::Summary;
