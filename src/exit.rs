@@ -87,9 +87,11 @@ mod tests {
     fn a_signal_makes_the_code_only_where_it_cut_something_off() {
         let ended = |summary: &mut Summary| summary.signal = Some(Signal::Terminate);
         check(&[PASSED], ended, Code::Passed);
-        let interrupted = |summary: &mut Summary| (summary.signal, summary.interrupted) = (Some(Signal::Interrupt), true);
+        let interrupted =
+            |summary: &mut Summary| (summary.signal, summary.interrupted) = (Some(Signal::Interrupt), true);
         check(&[PASSED], interrupted, Code::Interrupted);
-        let cut = |summary: &mut Summary| (summary.signal, summary.cut_short) = (Some(Signal::Terminate), true);
+        let cut =
+            |summary: &mut Summary| (summary.signal, summary.cut_short) = (Some(Signal::Terminate), true);
         check(&[PASSED], cut, Code::Terminated);
         check(&[FAILED], |summary| summary.daemon = true, Code::Passed);
     }

@@ -25,6 +25,13 @@ struct Inner {
     touched: BTreeSet<Arc<str>>,
 }
 
+/// A verdict was written over another.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Change {
+    /// The one before; `None`: there was none.
+    pub(super) from: Option<Verdict>,
+}
+
 #[derive(Debug)]
 struct Entry {
     /// Only it may write here: a reload's old run that still ends has no say any more.
@@ -39,7 +46,8 @@ impl Board {
     /// Gives a name to a job. A changed check keeps its last verdict, a changed service is not ready.
     pub(super) fn adopt(&self, name: &Arc<str>, owner: SlotId, service: bool) {
         let mut inner = self.lock();
-        let verdict = inner.entries.get(name).filter(|entry| entry.service == service).and_then(|old| old.verdict);
+        let verdict =
+            inner.entries.get(name).filter(|entry| entry.service == service).and_then(|old| old.verdict);
         inner.entries.insert(name.clone(), Entry { owner, service, verdict, ready: None });
     }
 
@@ -51,9 +59,9 @@ impl Board {
         }
     }
 
-    /// Writes a verdict; returns whether it was the owner's to write, and the one before.
-    pub(super) fn record(&self, name: &Arc<str>, owner: SlotId, verdict: Verdict) -> Option<Option<Verdict>> {
-        self.write(name, owner, |entry| entry.verdict.replace(verdict))
+    /// Writes a verdict; `None`: it was not the owner's to write.
+    pub(super) fn record(&self, name: &Arc<str>, owner: SlotId, verdict: Verdict) -> Option<Change> {
+        self.write(name, owner, |entry| Change { from: entry.verdict.replace(verdict) })
     }
 
     /// Writes where a service is ready; `None`: no longer.

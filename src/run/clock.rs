@@ -11,7 +11,7 @@ use nix::time::{ClockId, clock_gettime};
 /// Both clocks at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
-    /// CLOCK_BOOTTIME: since the machine started, sleep included.
+    /// `CLOCK_BOOTTIME`: since the machine started, sleep included.
     pub boot: Duration,
     /// The wall clock.
     pub wall: Timestamp,

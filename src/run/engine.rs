@@ -57,7 +57,7 @@ pub(super) struct Engine {
     pub(super) reloads: Reloads,
     pub(super) stopping: bool,
     pub(super) summary: Summary,
-    last_turn: Timestamp,
+    pub(super) last_turn: Timestamp,
     /// Starts up to here were slept over, if they are still to come.
     pub(super) slept_until: Timestamp,
 }
@@ -152,7 +152,8 @@ impl Engine {
         self.last_turn = now;
         self.release_touched();
         for _ in 0..CROWD {
-            let Some(Reverse((at, id))) = self.heap.peek().copied().filter(|Reverse((at, _))| *at <= now) else {
+            let Some(Reverse((at, id))) = self.heap.peek().copied().filter(|Reverse((at, _))| *at <= now)
+            else {
                 break;
             };
             self.heap.pop();
@@ -164,7 +165,8 @@ impl Engine {
             self.turn_once();
         }
         let now = self.timeline.now();
-        let next = self.heap.peek().map(|Reverse((at, _))| at.duration_since(now).try_into().unwrap_or_default());
+        let next =
+            self.heap.peek().map(|Reverse((at, _))| at.duration_since(now).try_into().unwrap_or_default());
         next.map_or(NAP, |next: Duration| next.min(NAP))
     }
 
@@ -243,59 +245,6 @@ impl Engine {
         self.release_touched();
     }
 
-    /// Looks again at jobs that wait for what was written on the board.
-    pub(super) fn release_touched(&mut self) {
-        for name in self.world.board.take_touched() {
-            if let Some(id) = self.plan.get(&name)
-                && self.world.board.holds(&name)
-            {
-                self.settled(*id);
-            }
-            self.release(&name);
-        }
-    }
-
-    /// Looks again at jobs that wait for a name.
-    pub(super) fn release(&mut self, name: &str) {
-        let now = self.timeline.now();
-        for id in self.waiting.remove(name).unwrap_or_default() {
-            let Some(slot) = self.slots.get_mut(&id).filter(|slot| slot.fate.is_none()) else { continue };
-            slot.waits_for = None;
-            if slot.is_service() {
-                self.tend(id, now);
-            } else {
-                self.begin(id);
-            }
-        }
-    }
-
-    /// Starts a job that starts at once, as soon as what comes first is there.
-    pub(super) fn begin(&mut self, id: SlotId) {
-        let Some(slot) = self.slots.get(&id) else { return };
-        if self.stopping || slot.fate.is_some() || slot.waits_for.is_some() {
-            return;
-        }
-        let first = (slot.job.needs.iter()).find(|need| !slot.begun && !self.world.board.holds(need.as_str()));
-        let first = match first {
-            Some(need) => Some(need.shared()),
-            None if self.is_once() && !slot.is_service() && !self.starting.is_empty() => Some("".into()),
-            None => None,
-        };
-        match first {
-            Some(name) => {
-                self.waiting.entry(name.clone()).or_default().push(id);
-                if let Some(slot) = self.slots.get_mut(&id) {
-                    slot.waits_for = Some(name);
-                    slot.listeners.clear();
-                }
-            }
-            None => {
-                let now = self.timeline.now();
-                self.launch(id, now, now);
-            }
-        }
-    }
-
     /// Says that starts did not become runs.
     pub(super) fn skipped(&mut self, id: SlotId, scheduled: Timestamp, cause: Cause, count: u64) {
         let Some(slot) = self.slots.get(&id) else { return };
@@ -317,36 +266,18 @@ impl Engine {
         let spent = || self.waiting.is_empty() && self.slots.values().all(|slot| slot.wake.is_none());
         idle && (self.stopping || self.world.mode == Mode::AdHoc && spent())
     }
-
-    fn clock_stepped(&mut self, step: SignedDuration) {
-        self.outbox.push(Event::ClockStepped { seconds: step.as_secs_f64() });
-        let now = self.timeline.now();
-        // The step is no sleep: what it jumped over is dealt with job by job.
-        self.last_turn = now;
-        self.slept_until = now;
-        self.heap.clear();
-        for id in self.starting.clone() {
-            self.await_ready(id);
-        }
-        if self.is_once() {
-            return;
-        }
-        let ids: Vec<_> = self.plan.values().copied().collect();
-        for id in ids {
-            let Some(slot) = self.slots.get_mut(&id) else { continue };
-            slot.again = slot.again.and_then(|again| again.checked_add(step).ok());
-            if slot.is_service() {
-                self.tend(id, now);
-            } else {
-                self.plan_after_step(id, now, step);
-            }
-        }
-    }
 }
 
 impl Ended {
     /// A run whose own task broke.
     fn broken() -> Self {
-        Self { verdict: Verdict::Errored, reason: Some(Reason::Bug), cancelled: false, killed: false, stays: false, ready_for: None }
+        Self {
+            verdict: Verdict::Errored,
+            reason: Some(Reason::Bug),
+            cancelled: false,
+            killed: false,
+            stays: false,
+            ready_for: None,
+        }
     }
 }

@@ -197,11 +197,11 @@ fn operand(sample: &Sample, unit: Option<Unit>) -> Operand {
 fn sentence(judged: &Judged, measures: &[Measure]) -> String {
     let family = judged.family.map(|family| format!(" ({family})")).unwrap_or_default();
     let unit = unit_of(&judged.name, measures);
-    let measured = match &judged.measured {
+    let found = match &judged.measured {
         Some(sample) => format!("measured {}", shown(&operand(sample, unit))),
         None => "not measured".to_owned(),
     };
-    format!("{}{family}: wanted {}, {measured}", judged.name, judged.wanted)
+    format!("{}{family}: wanted {}, {found}", judged.name, judged.wanted)
 }
 
 /// A measured value for people: three digits behind the point are enough.

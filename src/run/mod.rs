@@ -10,6 +10,7 @@ mod control;
 mod drain;
 mod engine;
 pub mod judge;
+mod needs;
 mod observer;
 mod once;
 mod outbox;
@@ -26,7 +27,6 @@ use tokio::{sync::mpsc, time::sleep};
 
 pub use clock::{Clock, Reading, SystemClock, Timeline};
 pub use control::{Commands, Control, ReloadSummary, Signal, control};
-pub use once::selects;
 pub use summary::Summary;
 
 use crate::{context::Shared, diagnostic::Report, event::Event, job::Job, meter::Counter};
@@ -129,7 +129,10 @@ pub async fn run(start: Start) -> Summary {
 
 impl fmt::Debug for Start {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Start").field("mode", &self.mode).field("jobs", &self.set.jobs.len()).finish_non_exhaustive()
+        f.debug_struct("Start")
+            .field("mode", &self.mode)
+            .field("jobs", &self.set.jobs.len())
+            .finish_non_exhaustive()
     }
 }
 

@@ -34,7 +34,15 @@ pub(super) struct Watcher {
 
 impl Watcher {
     pub(super) fn new(world: Arc<World>, job: JobRef, slot: SlotId, run_id: Arc<str>) -> Arc<Self> {
-        Arc::new(Self { world, job, slot, run_id, news: Mutex::default(), told: Notify::new(), since: OnceLock::new() })
+        Arc::new(Self {
+            world,
+            job,
+            slot,
+            run_id,
+            news: Mutex::default(),
+            told: Notify::new(),
+            since: OnceLock::new(),
+        })
     }
 
     /// Waits until the service has said that it is ready.

@@ -13,9 +13,10 @@ use tokio::task::{JoinError, JoinSet, spawn_blocking};
 
 use super::{
     Loader, Set,
+    board::SlotId,
     control::{ReloadSummary, Reply},
     engine::Engine,
-    slot::Fate,
+    slot::{Fate, known_as},
     task,
 };
 use crate::{context::Shared, diagnostic::Report, event::Event, job::Job, net::listen::Listener};
@@ -122,6 +123,7 @@ impl Engine {
                     continue;
                 }
                 Some(id) => {
+                    self.rename_series(id, &job);
                     self.retire(id, Fate::Changed);
                     summary.changed.push(name.clone());
                 }
@@ -147,6 +149,20 @@ impl Engine {
         self.outbox.push(Event::ConfigReloaded { added, removed, changed, kept });
         self.set_off(&ids);
         summary
+    }
+}
+
+impl Engine {
+    /// A changed job keeps its counters, unless its series are named otherwise now: then it is another to the sinks.
+    fn rename_series(&mut self, id: SlotId, job: &Job) {
+        let old = &self.slots[&id].known_as;
+        if old.kind == job.room.facts().name && old.labels == job.labels {
+            return;
+        }
+        let fresh = known_as(job);
+        self.world.shared.registry.remove(&old.name);
+        self.outbox.push(Event::JobRemoved { job: old.clone() });
+        self.outbox.push(Event::JobAdded { job: fresh });
     }
 }
 
@@ -178,7 +194,9 @@ async fn acquire(set: Set, known: &HashMap<Arc<str>, u64>, shared: &Shared) -> R
             Ok(open) => {
                 listeners.insert(job.name.shared(), open);
             }
-            Err(error) => report.error("", format!("{}: job `{}`: {error}", job.place, job.name), error.hint()),
+            Err(error) => {
+                report.error("", format!("{}: job `{}`: {error}", job.place, job.name), error.hint());
+            }
         }
     }
     if report.has_errors() { Err(report) } else { Ok(Acquired { set, listeners }) }

@@ -7,12 +7,7 @@ use tokio::task;
 
 use super::board::SlotId;
 use crate::{
-    context::Stop,
-    event::JobRef,
-    job::Job,
-    net::listen::Listener,
-    plan::Timetable,
-    value::schedule::At,
+    context::Stop, event::JobRef, job::Job, net::listen::Listener, plan::Timetable, value::schedule::At,
 };
 
 /// A run that goes on.
@@ -63,17 +58,17 @@ pub(super) struct Slot {
     pub(super) fate: Option<Fate>,
 }
 
+/// A job as sinks know it.
+pub(super) fn known_as(job: &Job) -> JobRef {
+    let facts = job.room.facts();
+    JobRef { name: job.name.shared(), kind: facts.name, service: facts.service, labels: job.labels.clone() }
+}
+
 impl Slot {
     pub(super) fn new(id: SlotId, job: Job, listeners: Vec<Arc<Listener>>) -> Self {
-        let known_as = JobRef {
-            name: job.name.shared(),
-            kind: job.room.facts().name,
-            service: job.room.facts().service,
-            labels: job.labels.clone(),
-        };
         Self {
             id,
-            known_as,
+            known_as: known_as(&job),
             table: Timetable::new(&job.name, &job.schedule),
             window: job.open.as_ref().map(|open| (Timetable::new(&job.name, &open.schedule), open.length.0)),
             job: Arc::new(job),

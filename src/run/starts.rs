@@ -31,6 +31,32 @@ impl Engine {
         self.wake_at(id, wake);
     }
 
+    /// Tells that the wall clock was set, and plans all jobs anew.
+    pub(super) fn clock_stepped(&mut self, step: SignedDuration) {
+        self.outbox.push(Event::ClockStepped { seconds: step.as_secs_f64() });
+        let now = self.timeline.now();
+        // The step is no sleep: what it jumped over is dealt with job by job.
+        self.last_turn = now;
+        self.slept_until = now;
+        self.heap.clear();
+        for id in self.starting.clone() {
+            self.await_ready(id);
+        }
+        if self.is_once() {
+            return;
+        }
+        let ids: Vec<_> = self.plan.values().copied().collect();
+        for id in ids {
+            let Some(slot) = self.slots.get_mut(&id) else { continue };
+            slot.again = slot.again.and_then(|again| again.checked_add(step).ok());
+            if slot.is_service() {
+                self.tend(id, now);
+            } else {
+                self.plan_after_step(id, now, step);
+            }
+        }
+    }
+
     /// Plans anew after the wall clock was set. What it jumped over forward was missed, unless the boot clock counts the
     /// period; a local time that came before a small step back does not come again.
     pub(super) fn plan_after_step(&mut self, id: SlotId, now: Timestamp, step: SignedDuration) {

@@ -33,7 +33,8 @@ impl Summary {
 
     /// Whether some job lacked a right, and every one that did not pass either did so too or was skipped.
     pub fn only_lacked_rights(&self) -> bool {
-        let mut lacking = self.jobs.values().filter(|(verdict, _)| !matches!(verdict, Verdict::Passed | Verdict::Skipped));
+        let mut lacking =
+            self.jobs.values().filter(|(verdict, _)| !matches!(verdict, Verdict::Passed | Verdict::Skipped));
         let one = |(_, reason): &(Verdict, Option<Reason>)| *reason == Some(Reason::Permission);
         lacking.next().is_some_and(one) && lacking.all(one)
     }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{
     Mode, Timeline, World,
     attempt::{Attempt, Found},
-    board::SlotId,
+    board::{Change, SlotId},
     judge::{Judgement, judge},
     observer::Watcher,
 };
@@ -63,9 +63,10 @@ struct Attempted {
 impl Run {
     /// Runs to the end and tells the sinks.
     pub(super) async fn go(mut self) -> Ended {
-        let (started, begun) = (self.timeline.now(), Instant::now());
         let run_id: Arc<str> = format!("{}@{}", self.known_as.name, self.nominal).into();
         self.tell(Event::RunStarted { job: self.known_as.clone(), run_id: run_id.to_string() }).await;
+        // Time that a slow sink took is no time of the run's.
+        let (started, begun) = (self.timeline.now(), Instant::now());
         let watcher = Watcher::new(self.world.clone(), self.known_as.clone(), self.slot, run_id);
         let done = self.attempts(&watcher, begun).await;
         let (job, ready_for) = (&self.known_as, watcher.ready_for());
@@ -83,7 +84,7 @@ impl Run {
             ..record(job, self.nominal, started, done.judged)
         };
         self.tell(Event::RunFinished(Box::new(finished))).await;
-        if let Some(from) = was.filter(|from| *from != Some(verdict)) {
+        if let Some(from) = was.map(|change| change.from).filter(|from| *from != Some(verdict)) {
             self.tell(Event::StateChanged { job: job.clone(), from, to: verdict, reason }).await;
         }
         Ended { verdict, reason, cancelled, killed: done.killed, stays: done.stays, ready_for }
@@ -100,7 +101,7 @@ impl Run {
     }
 
     /// Writes the verdict on the board; returns the one before, where the verdict says something about the network.
-    fn record(&self, verdict: Verdict, reason: Option<Reason>) -> Option<Option<Verdict>> {
+    fn record(&self, verdict: Verdict, reason: Option<Reason>) -> Option<Change> {
         let (board, name) = (&self.world.board, &self.known_as.name);
         if self.is_service() {
             board.set_ready(name, self.slot, None);
@@ -157,20 +158,27 @@ impl Run {
         let went_well = found.is_pass();
         let result = match found {
             Found::Returned(result) => result,
-            Found::Overdue(result) => return self.overdue(result.map(|result| judge(result, measures, expect))),
+            Found::Overdue(result) => {
+                return self.overdue(result.map(|result| judge(result, measures, expect)));
+            }
             Found::Panicked(message) => {
                 let message = format!("a defect of this program: {message}");
                 return Judgement::without_outcome(Verdict::Errored, Reason::Bug, message);
             }
             Found::Cut => {
-                let message = format!("did not end within the grace of {:?} and was cut off", self.world.grace);
+                let message =
+                    format!("did not end within the grace of {:?} and was cut off", self.world.grace);
                 return Judgement::without_outcome(Verdict::Errored, Reason::Cancelled, message);
             }
         };
         let judged = judge(result, measures, expect);
         if !self.is_service() {
             let ended = "ended from outside before it was done";
-            return if cancelled { judged.overruled(Verdict::Errored, Reason::Cancelled, ended) } else { judged };
+            return if cancelled {
+                judged.overruled(Verdict::Errored, Reason::Cancelled, ended)
+            } else {
+                judged
+            };
         }
         if matches!(self.world.mode, Mode::Once { .. }) && judged.passed() && watcher.ready_for().is_none() {
             return judged.overruled(Verdict::Failed, Reason::Timeout, "did not become ready");

@@ -1,4 +1,9 @@
 //! The integration tests, one binary: an index with a sentence a module.
+#![allow(
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "a test that cannot go on panics; the helpers serve this binary only"
+)]
 
 // Two hosts on one machine, for the tests that need a network.
 mod lab;
@@ -13,6 +18,8 @@ mod program;
 mod cli;
 // Documents that are made from the code are current.
 mod documents;
+// When runs start, what becomes of them, and how the engine ends.
+mod engine;
 // What a user copies from `examples/` works.
 mod examples;
 // The twelve one-liners, each against a real program that is not ours.

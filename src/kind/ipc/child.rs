@@ -31,7 +31,9 @@ pub fn child(arguments: &[OsString]) -> io::Result<()> {
 
 /// What a message is answered with.
 pub(super) fn invert(bytes: &mut [u8]) {
-    bytes.iter_mut().for_each(|byte| *byte = !*byte);
+    for byte in bytes {
+        *byte = !*byte;
+    }
 }
 
 /// A message is its length, four bytes with the highest first, and its bytes.

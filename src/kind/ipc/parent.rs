@@ -51,7 +51,9 @@ pub(super) async fn run(spec: &Ipc, cx: &Context, program: &Program) -> Result<O
         _ = child.wait() => Some(Broken::new(Reason::Closed, "the child ended")),
     };
     drop(stdin);
-    let status = end(&mut child, broken.as_ref().is_some_and(|broken| broken.reason != Reason::Closed)).await;
+    // A child that still listens ends by itself, now that the channel is closed.
+    let hopeless = |broken: &Broken| matches!(broken.reason, Reason::Timeout | Reason::Cancelled);
+    let status = end(&mut child, broken.as_ref().is_some_and(hopeless)).await;
     let mut samples = Samples::default();
     samples.count("messages", rtt.count() as u64);
     rtt.samples(&mut samples);
@@ -63,7 +65,7 @@ pub(super) async fn run(spec: &Ipc, cx: &Context, program: &Program) -> Result<O
             }
         }
         Err(error) => {
-            broken = broken.or(Some(Broken::new(reason_of(&error), format!("wait for the child: {error}"))))
+            broken = broken.or(Some(Broken::new(reason_of(&error), format!("wait for the child: {error}"))));
         }
     }
     Ok(match broken {
@@ -81,7 +83,8 @@ async fn end(child: &mut Child, kill: bool) -> io::Result<ExitStatus> {
     if !kill && let Ok(status) = timeout(PATIENCE, child.wait()).await {
         return status;
     }
-    child.start_kill()?;
+    // It may have ended by itself meanwhile.
+    let _ = child.start_kill();
     child.wait().await
 }
 

@@ -153,7 +153,7 @@ async fn until_down_waits_for_what_answers_to_end() {
         drop(listener);
     };
     let yaml = format!("{{ for: '{at}', until: down }}");
-    let (_, (outcome, took, changes)) = tokio::join!(ending, run(&yaml));
+    let ((), (outcome, took, changes)) = tokio::join!(ending, run(&yaml));
     assert_eq!(outcome.verdict, Verdict::Passed);
     assert_eq!(changes, [("", "up"), ("up", "refused")]);
     assert!(took < Duration::from_millis(450), "{took:?}");
