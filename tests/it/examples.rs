@@ -54,7 +54,8 @@ fn the_forwarder_takes_the_next_upstream_where_the_first_refuses() {
     let refused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let mut echo = Running::start(&mut netjobs(&["echo", "--listen", "0"]));
     let upstream = echo.ready("tcp://");
-    let mut command = netjobs(&["run", &example("tcp-forward/forward.yaml"), "--web.listen-address", "127.0.0.1:0"]);
+    let mut command =
+        netjobs(&["run", &example("tcp-forward/forward.yaml"), "--web.listen-address", "127.0.0.1:0"]);
     command.env("LISTEN", "127.0.0.1:0").env("UPSTREAM_1", refused).env("UPSTREAM_2", upstream);
     let mut daemon = Running::start(&mut command);
     let ready: Value = serde_json::from_str(&daemon.line_with("job_ready")).unwrap();

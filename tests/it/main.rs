@@ -7,6 +7,11 @@ mod nameserver;
 // The built program and real peers as child processes.
 mod program;
 
+// What every test of a boundary calls.
+mod check;
+// Job files: what is refused and with which words, what loads, and the schema.
+mod jobfiles;
+
 // Documents that are made from the code are current.
 mod documents;
 // What a user copies from `examples/` works.

@@ -19,7 +19,8 @@ fn web_server(folder: &std::path::Path) -> (Running, u16) {
         handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=sys.argv[1])\n\
         server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler)\n\
         print('port', server.server_port, flush=True)\nserver.serve_forever()";
-    let mut server = Running::start(Command::new("python3").args(["-c", code]).arg(folder).stderr(Stdio::null()));
+    let mut server =
+        Running::start(Command::new("python3").args(["-c", code]).arg(folder).stderr(Stdio::null()));
     let line = server.line_with("port");
     let port = line.rsplit(' ').next().unwrap().parse().unwrap();
     (server, port)
@@ -53,7 +54,10 @@ fn curl_reads_a_file_through_a_forward() {
     let to = format!("127.0.0.1:{port}");
     let mut forward = Running::start(&mut netjobs(&["forward", "--listen", "0", "--to", &to]));
     let address = forward.ready("tcp://");
-    let curl = Command::new("curl").args(["-sS", "--max-time", "20", &format!("http://{address}/file")]).output().unwrap();
+    let curl = Command::new("curl")
+        .args(["-sS", "--max-time", "20", &format!("http://{address}/file")])
+        .output()
+        .unwrap();
     assert!(curl.stdout == body, "{} bytes, {}", curl.stdout.len(), String::from_utf8_lossy(&curl.stderr));
     assert_eq!(forward.end(Signal::SIGTERM), Some(0));
 }
@@ -71,7 +75,8 @@ fn ping_agrees_with_iputils() {
 #[test]
 fn a_service_that_starts_three_seconds_later_is_noticed_within_150_ms() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let waiting = Running::start(&mut netjobs(&["wait", &format!("tcp://127.0.0.1:{port}"), "--timeout", "30s"]));
+    let waiting =
+        Running::start(&mut netjobs(&["wait", &format!("tcp://127.0.0.1:{port}"), "--timeout", "30s"]));
     let code = format!(
         "import socket, time\ntime.sleep(3)\ns = socket.create_server(('127.0.0.1', {port}))\n\
          print('listening', time.monotonic(), flush=True)\ntime.sleep(20)"

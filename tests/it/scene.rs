@@ -1,6 +1,8 @@
 //! Scenes: a file gives a small network, jobs, and what must come of them; the built program runs them in that network.
 
-use std::{collections::BTreeMap, fs, panic::catch_unwind, path::PathBuf, process::Stdio, sync::Mutex, thread};
+use std::{
+    collections::BTreeMap, fs, panic::catch_unwind, path::PathBuf, process::Stdio, sync::Mutex, thread,
+};
 
 use netjobs::{
     kind::KINDS,
@@ -74,7 +76,9 @@ fn check_scene(name: &str) {
     scene.far.iter().for_each(|line| drop(lab.far.sh(line)));
     let start = |line: &String| {
         let mut command = lab.far.command("sh");
-        Running::start(command.args(["-c", &format!("exec {line}")]).stdin(Stdio::null()).stderr(Stdio::null()))
+        Running::start(
+            command.args(["-c", &format!("exec {line}")]).stdin(Stdio::null()).stderr(Stdio::null()),
+        )
     };
     let _peers: Vec<Running> = scene.peers.iter().map(start).collect();
 
@@ -118,8 +122,10 @@ fn check_scene(name: &str) {
 #[test]
 fn every_scene_comes_to_what_its_file_says() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scene");
-    let mut names: Vec<String> =
-        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     for kind in KINDS {
         let own = format!("{}.yaml", kind.name);

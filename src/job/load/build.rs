@@ -134,9 +134,11 @@ impl Loader<'_> {
     /// Places what was found below an entry, and moves it into the loader's report.
     fn take(&mut self, report: Report, entry: &Entry) {
         for mut diagnostic in report.diagnostics {
+            let at_key = diagnostic.path.ends_with(judge::AT_KEY);
+            diagnostic.path.truncate(diagnostic.path.len() - usize::from(at_key));
             let steps = steps(&entry.value, &diagnostic.path);
             let (holder, node) = super::node::follow(entry, &steps);
-            let at = if steps.is_empty() || node.scalar().is_none() { holder.at } else { node.at };
+            let at = if at_key || steps.is_empty() || node.scalar().is_none() { holder.at } else { node.at };
             diagnostic.place = self.place(at);
             self.report.diagnostics.push(diagnostic);
         }

@@ -152,11 +152,14 @@ impl<'a> Loader<'a> {
         let quote = usize::from(text.starts_with(['"', '\'']));
         let start = at.start as usize + quote + offset;
         let as_it_is = !text.contains(['\n', '\\', '$']) && !(quote == 1 && text.contains("''"));
-        match place.source.text.get(start..at.end as usize).and_then(|rest| rest.chars().next()) {
-            #[expect(clippy::cast_possible_truncation, reason = "a file has at most a mebibyte")]
-            Some(c) if as_it_is => At { start: start as u32, end: (start + c.len_utf8()) as u32, ..at },
-            _ => at,
-        }
+        let Some(rest) = place.source.text.get(start..at.end as usize).filter(|_| as_it_is) else {
+            return at;
+        };
+        // The word that begins there, or one character where none does.
+        let word = rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len());
+        let length = word.max(rest.chars().next().map_or(0, char::len_utf8));
+        #[expect(clippy::cast_possible_truncation, reason = "a file has at most a mebibyte")]
+        At { start: start as u32, end: (start + length) as u32, ..at }
     }
 
     /// Checks all jobs together, and sorts the report.

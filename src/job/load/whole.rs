@@ -89,7 +89,7 @@ impl Loader<'_> {
                 (false, true) => ("a service", "name a check, such as a `wait` or an `exchange`"),
                 _ => continue,
             };
-            let message = format!("`{}` is {what}, a `{}`", reference.name, named.name);
+            let message = format!("`{}` is {what} (`{}`)", reference.name, named.name);
             let mut diagnostic = Diagnostic::error(message).hint(wanted);
             diagnostic.path.clone_from(&reference.path);
             let _ = draft;
