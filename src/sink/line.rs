@@ -232,7 +232,7 @@ mod tests {
         let all = testing::all();
         let lines = all.iter().filter_map(|event| pretty.line(event, least));
         lines
-            .map(|line| line.split_once("Z").unwrap().1.trim_start_matches("\u{1b}[0m").trim().to_owned())
+            .map(|line| line.split_once('Z').unwrap().1.trim_start_matches("\u{1b}[0m").trim().to_owned())
             .collect()
     }
 

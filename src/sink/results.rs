@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     event::{Event, Finished, JobRef},
-    outcome::{Cause, Verdict},
+    outcome::{Cause, Reason, Verdict},
 };
 
 /// Jobs in file order, each with its last run.
@@ -73,7 +73,7 @@ impl Case<'_> {
 
     /// The closed word for why it did not pass.
     pub(super) fn word(&self) -> &'static str {
-        let reason = self.run.and_then(|run| run.reason).map(|reason| reason.as_str());
+        let reason = self.run.and_then(|run| run.reason).map(Reason::as_str);
         reason.or(self.skip.map(Cause::as_str)).unwrap_or("not_run")
     }
 

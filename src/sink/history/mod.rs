@@ -127,7 +127,9 @@ impl Sink for Keeper {
                 let now = Timestamp::now();
                 inner.started = Some(now);
                 inner.reload = Some((now, true));
-                jobs.iter().for_each(|job| inner.add(job));
+                for job in jobs {
+                    inner.add(job);
+                }
             }
             Event::Stopped => inner.stopped = true,
             Event::JobAdded { job } => inner.add(job),
