@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check<T: Whole + PartialEq + fmt::Debug>(text: &str, expected: Option<T>) {
+    fn check<T: Whole + Copy + PartialEq + fmt::Debug>(text: &str, expected: Option<T>) {
         let text: de::value::StrDeserializer<'_, Error> = text.into_deserializer();
         assert_eq!(Number::<T>::deserialize(text).ok().map(|number| number.0), expected);
     }
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn floats_count_where_they_are_whole() {
-        let read = |number: f64| {
+        let read = |number: f64| -> Option<u32> {
             let number: de::value::F64Deserializer<Error> = number.into_deserializer();
             Number::<u32>::deserialize(number).ok().map(|number| number.0)
         };

@@ -11,6 +11,10 @@ mod program;
 mod check;
 // Job files: what is refused and with which words, what loads, and the schema.
 mod jobfiles;
+// Inputs that are too large, too deep or no files at all.
+mod joblimits;
+// The JSON schema is current and holds what we show.
+mod schema;
 
 // Documents that are made from the code are current.
 mod documents;
@@ -22,3 +26,5 @@ mod oneliners;
 mod scene;
 // The house rules: heads, sizes, imports, closed sets, one job file a kind.
 mod tidy;
+// Events through all sinks at once: what promtool, a schema, and full disks say of it.
+mod sinks;

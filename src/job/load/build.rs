@@ -87,7 +87,9 @@ impl Loader<'_> {
             expander.below(&keys.kind.key, |expander| value::expanded(&keys.kind.value, expander));
         let problems = std::mem::take(&mut expander.wrong);
         if !problems.is_empty() {
-            problems.into_iter().for_each(|located| self.wrong(located));
+            for located in problems {
+                self.wrong(located);
+            }
             return None;
         }
         let identity = identity::of(&keys.kind.key, &common_value, &parameters);

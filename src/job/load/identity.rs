@@ -34,7 +34,9 @@ fn value(hasher: &mut SipHasher13, tree: &Value) {
         Value::Sequence(list) => {
             hasher.write(b"[");
             hasher.write(&(list.len() as u64).to_le_bytes());
-            list.iter().for_each(|entry| value(hasher, entry));
+            for entry in list {
+                value(hasher, entry);
+            }
         }
         Value::Mapping(map) => mapping(hasher, map),
         Value::Tagged(tagged) => value(hasher, &tagged.value),

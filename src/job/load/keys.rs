@@ -78,13 +78,13 @@ pub(super) fn file(root: &Node, needs_jobs: bool) -> Result<File, Located> {
             return wrong(start(root.at), "no `jobs` in this file", "write `jobs:` and a list");
         }
         None => Vec::new(),
-        Some(entry) => match &entry.value.content {
-            Content::List(jobs) => jobs.clone(),
-            _ => {
+        Some(entry) => {
+            let Content::List(jobs) = &entry.value.content else {
                 let message = format!("`jobs` is a list, and here is {}", entry.value.sort());
                 return wrong(entry.at, message, "begin each job with `- name: …`");
-            }
-        },
+            };
+            jobs.clone()
+        }
     };
     Ok(File { defaults, jobs, at: find(entries, "jobs").map_or(start(root.at), |entry| entry.at) })
 }

@@ -1,5 +1,7 @@
 //! Values → specs through serde, and serde's errors in the words of somebody who writes job files.
 
+use std::rc::Rc;
+
 use serde::de::DeserializeOwned;
 use serde_path_to_error::{Path, Segment};
 use serde_yaml::Value;
@@ -55,7 +57,7 @@ pub(super) fn path(steps: &[Step]) -> String {
         match step {
             Step::Key(key) if path.is_empty() => path.push_str(key),
             Step::Key(key) => path.extend([".", key]),
-            Step::Index(index) => path.push_str(&format!("[{index}]")),
+            Step::Index(index) => path.extend(["[", &index.to_string(), "]"]),
         }
     }
     path
@@ -129,7 +131,7 @@ impl Misshapen {
         let mut steps = self.steps.clone();
         steps.insert(0, Step::Key(owner.to_owned()));
         let owner = path(if owner.is_empty() { &steps[1..] } else { &steps });
-        let at = if std::ptr::eq(&*holder.value, node) { holder.at } else { node.at };
+        let at = if std::ptr::eq(Rc::as_ptr(&holder.value), node) { holder.at } else { node.at };
         let sample = schema::sample(&format!("{owner}.{key}")).unwrap_or_else(|| "…".into());
         let hint = format!("add `{key}: {sample}`");
         Some((at, Diagnostic::error(format!("`{owner}` needs `{key}`")).hint(hint)))

@@ -1,0 +1,282 @@
+//! The live series of jobs: atomics behind handles, each with its rendered `name{labels}`. Not the process-wide
+//! families, which `prometheus::Registry` holds in `sink::metrics`.
+//!
+//! A series belongs to a job by name: a reload that changes a job keeps its counters and gives them the new labels, one
+//! that removes it drops them, and what an old run then still counts is not shown.
+
+mod handle;
+mod text;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Bound,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+pub use handle::{Counter, Gauge, Histogram};
+
+use crate::outcome::{Metric, MetricType};
+
+#[derive(Clone, Debug)]
+enum Series {
+    Counter(Counter),
+    Gauge(Gauge),
+    Histogram(Histogram),
+}
+
+/// Everything with a `job_name`, in families.
+#[derive(Debug)]
+pub struct Registry {
+    inner: Mutex<Inner>,
+    max_series: usize,
+    dropped: Counter,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    families: BTreeMap<&'static str, Family>,
+    jobs: HashMap<Arc<str>, Entry>,
+    count: usize,
+    last_id: u64,
+}
+
+/// A job that is in the registry now.
+#[derive(Debug)]
+struct Entry {
+    /// Tells this job from an earlier one of the same name.
+    id: u64,
+    kind: Box<str>,
+    /// The rendered labels that all its series begin with.
+    fixed: Arc<str>,
+}
+
+#[derive(Debug)]
+struct Family {
+    metric: &'static Metric,
+    /// By job, then by rendered labels: a scrape shows them in the same order each time.
+    jobs: BTreeMap<Arc<str>, BTreeMap<String, Series>>,
+}
+
+impl Registry {
+    /// An empty registry that holds at most `max_series` series (a histogram counts as one).
+    pub fn new(max_series: usize) -> Arc<Self> {
+        Arc::new(Self { inner: Mutex::default(), max_series, dropped: Counter::default() })
+    }
+
+    /// The handle through which one job makes its series. `labels` are the job's own.
+    ///
+    /// Other labels than before move to the series that are there; another kind begins anew.
+    pub fn job<'a>(
+        self: &Arc<Self>,
+        name: &Arc<str>,
+        kind: &str,
+        labels: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Meters {
+        let mut fixed = String::new();
+        text::write_label(&mut fixed, "job_name", name);
+        text::write_label(&mut fixed, "kind", kind);
+        for (label, value) in labels {
+            text::write_label(&mut fixed, label, value);
+        }
+        let mut inner = self.lock();
+        if inner.jobs.get(name).is_some_and(|entry| *entry.kind != *kind) {
+            inner.remove(name);
+        }
+        let id = match inner.jobs.get(name) {
+            Some(entry) => {
+                let id = entry.id;
+                inner.relabel(name, &fixed);
+                id
+            }
+            None => inner.add(name, kind, fixed.into()),
+        };
+        Meters { registry: self.clone(), job: name.clone(), id }
+    }
+
+    /// Drops every series of a job.
+    pub fn remove(&self, job: &str) {
+        self.lock().remove(job);
+    }
+
+    /// Series that were asked for beyond the cap.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.value()
+    }
+
+    /// Appends all series in the Prometheus text format, families, jobs and labels in order.
+    ///
+    /// The lock is let go between parts, so that no job waits for a whole scrape.
+    pub fn render(&self, out: &mut String) {
+        let names: Vec<&'static str> = self.lock().families.keys().copied().collect();
+        for name in names {
+            let mut after = None;
+            let mut bare = true;
+            loop {
+                after = self.lock().render_part(out, name, after.as_ref(), &mut bare);
+                if after.is_none() {
+                    break;
+                }
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// After so many series a render lets go of the lock.
+const PART: usize = 500;
+
+impl Inner {
+    fn add(&mut self, name: &Arc<str>, kind: &str, fixed: Arc<str>) -> u64 {
+        self.last_id += 1;
+        self.jobs.insert(name.clone(), Entry { id: self.last_id, kind: kind.into(), fixed });
+        self.last_id
+    }
+
+    fn remove(&mut self, job: &str) {
+        self.jobs.remove(job);
+        for family in self.families.values_mut() {
+            self.count -= family.jobs.remove(job).map_or(0, |series| series.len());
+        }
+    }
+
+    fn relabel(&mut self, job: &str, fixed: &str) {
+        let Some(entry) = self.jobs.get_mut(job).filter(|entry| *entry.fixed != *fixed) else { return };
+        let old = std::mem::replace(&mut entry.fixed, fixed.into());
+        for series in self.families.values_mut().filter_map(|family| family.jobs.get_mut(job)) {
+            let moved = std::mem::take(series).into_iter();
+            *series =
+                moved.map(|(labels, series)| (format!("{fixed}{}", &labels[old.len()..]), series)).collect();
+        }
+    }
+
+    /// Renders jobs of a family that come after one; the last job rendered, or `None` where none is left.
+    fn render_part(
+        &self,
+        out: &mut String,
+        family: &str,
+        after: Option<&Arc<str>>,
+        bare: &mut bool,
+    ) -> Option<Arc<str>> {
+        let family = self.families.get(family)?;
+        let mut left = PART;
+        let start = after.map_or(Bound::Unbounded, |after| Bound::Excluded(&**after));
+        for (job, all) in family.jobs.range::<str, _>((start, Bound::Unbounded)) {
+            for (labels, series) in all {
+                if std::mem::take(bare) {
+                    text::write_head(out, family.metric);
+                }
+                let name = family.metric.name;
+                match series {
+                    Series::Counter(counter) => text::write_counter(out, name, labels, counter),
+                    Series::Gauge(gauge) => text::write_gauge(out, name, labels, gauge),
+                    Series::Histogram(histogram) => text::write_histogram(out, name, labels, histogram),
+                }
+            }
+            left = left.saturating_sub(all.len());
+            if left == 0 {
+                return Some(job.clone());
+            }
+        }
+        None
+    }
+}
+
+/// One job's way to its series. Asking twice for the same series gives the same one.
+#[derive(Clone, Debug)]
+pub struct Meters {
+    registry: Arc<Registry>,
+    job: Arc<str>,
+    id: u64,
+}
+
+impl Meters {
+    /// A counter; the label values stand in the order of `metric.labels`.
+    pub fn counter(&self, metric: &'static Metric, labels: &[&str]) -> Counter {
+        debug_assert_eq!(metric.r#type, MetricType::Counter);
+        match self.series(metric, labels) {
+            Series::Counter(counter) => counter,
+            _ => Counter::default(),
+        }
+    }
+
+    /// A gauge; it is shown from now on, so ask only once there is a finding.
+    pub fn gauge(&self, metric: &'static Metric, labels: &[&str]) -> Gauge {
+        debug_assert_eq!(metric.r#type, MetricType::Gauge);
+        match self.series(metric, labels) {
+            Series::Gauge(gauge) => gauge,
+            _ => Gauge::default(),
+        }
+    }
+
+    /// A histogram.
+    pub fn histogram(&self, metric: &'static Metric, labels: &[&str]) -> Histogram {
+        debug_assert_eq!(metric.r#type, MetricType::Histogram);
+        match self.series(metric, labels) {
+            Series::Histogram(histogram) => histogram,
+            _ => Histogram::new(metric.buckets),
+        }
+    }
+
+    /// Drops all of this job's series of a metric, such as those of an interface that is gone.
+    pub fn clear(&self, metric: &'static Metric) {
+        let mut inner = self.registry.lock();
+        if !self.is_current(&inner) {
+            return;
+        }
+        let series = inner.families.get_mut(metric.name).and_then(|family| family.jobs.remove(&self.job));
+        inner.count -= series.map_or(0, |series| series.len());
+    }
+
+    /// Drops every series of this job, unless a later job of the same name has taken its place.
+    pub fn remove(&self) {
+        let mut inner = self.registry.lock();
+        if self.is_current(&inner) {
+            inner.remove(&self.job);
+        }
+    }
+
+    fn is_current(&self, inner: &Inner) -> bool {
+        inner.jobs.get(&self.job).is_some_and(|entry| entry.id == self.id)
+    }
+
+    fn series(&self, metric: &'static Metric, values: &[&str]) -> Series {
+        debug_assert_eq!(metric.labels.len(), values.len(), "{}", metric.name);
+        let mut inner = self.registry.lock();
+        let Some(entry) = inner.jobs.get(&self.job).filter(|entry| entry.id == self.id) else {
+            return fresh(metric);
+        };
+        let mut labels = entry.fixed.to_string();
+        for (name, value) in metric.labels.iter().zip(values) {
+            text::write_label(&mut labels, name, value);
+        }
+        let full = inner.count >= self.registry.max_series;
+        let family =
+            inner.families.entry(metric.name).or_insert_with(|| Family { metric, jobs: BTreeMap::new() });
+        if let Some(known) = family.jobs.get(&self.job).and_then(|series| series.get(&labels)) {
+            return known.clone();
+        }
+        if full {
+            self.registry.dropped.inc();
+            return fresh(metric);
+        }
+        let series = fresh(metric);
+        family.jobs.entry(self.job.clone()).or_default().insert(labels, series.clone());
+        inner.count += 1;
+        series
+    }
+}
+
+fn fresh(metric: &'static Metric) -> Series {
+    match metric.r#type {
+        MetricType::Counter => Series::Counter(Counter::default()),
+        MetricType::Gauge => Series::Gauge(Gauge::default()),
+        MetricType::Histogram => Series::Histogram(Histogram::new(metric.buckets)),
+    }
+}
+
+#[cfg(test)]
+mod tests;
