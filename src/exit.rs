@@ -1,5 +1,7 @@
 //! The exit codes, a sentence each.
 
+use std::process::ExitCode;
+
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -14,8 +16,18 @@ pub enum Code {
     Permission = 77,
     /// A `wait` verb ran out of time.
     TimedOut = 124,
+    /// The program after `wait … --` may not be run; a shell's code for it.
+    NotExecutable = 126,
+    /// The program after `wait … --` does not exist; a shell's code for it.
+    NotFound = 127,
     /// SIGINT ended a check or cut the drain short.
     Interrupted = 130,
     /// SIGTERM ended a check or cut the drain short.
     Terminated = 143,
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        Self::from(code as u8)
+    }
 }

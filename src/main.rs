@@ -1,3 +1,7 @@
 //! The program: arguments → run → exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    netjobs::cli::main(std::env::args_os()).into()
+}

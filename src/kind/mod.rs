@@ -63,6 +63,11 @@ pub trait Kind: DeserializeOwned + JsonSchema + Debug + Send + Sync {
         Self::SERVICE
     }
 
+    /// Whether a run cannot do without sending ICMP, which not every process may.
+    fn needs_icmp(&self) -> bool {
+        false
+    }
+
     /// Looks once. A service returns when it was cancelled and its connections have ended.
     ///
     /// `Ok`: we looked, and this was found. `Err`: we could not look.
@@ -122,6 +127,10 @@ pub trait Room: Debug + Send + Sync {
     fn longest(&self) -> Option<Duration>;
     /// See [`Kind::is_unbounded`].
     fn is_unbounded(&self) -> bool;
+    /// See [`Kind::needs_icmp`].
+    fn needs_icmp(&self) -> bool {
+        false
+    }
     /// See [`Kind::run`].
     fn run<'a>(&'a self, cx: &'a Context) -> Running<'a>;
 }

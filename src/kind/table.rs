@@ -55,6 +55,9 @@ macro_rules! kinds {
             fn is_unbounded(&self) -> bool {
                 match self { $(Self::$type(room) => Kind::is_unbounded(room),)* }
             }
+            fn needs_icmp(&self) -> bool {
+                match self { $(Self::$type(room) => Kind::needs_icmp(room),)* }
+            }
             fn run<'a>(&'a self, cx: &'a Context) -> Running<'a> {
                 match self { $(Self::$type(room) => Box::pin(Kind::run(room, cx)),)* }
             }

@@ -3,4 +3,7 @@
 pub mod ethtool;
 pub mod gai;
 pub mod icmp;
+pub mod limits;
 pub mod netlink;
+pub mod rights;
+pub mod signals;

@@ -50,10 +50,15 @@ fn reference() -> String {
          the job's own labels.\n\n",
     );
     for kind in KINDS {
-        let _ = writeln!(out, "## `{}`\n\n| measurement | unit | expected | meaning |\n|---|---|---|---|", kind.name);
+        let _ = writeln!(
+            out,
+            "## `{}`\n\n| measurement | unit | expected | meaning |\n|---|---|---|---|",
+            kind.name
+        );
         for measure in kind.measures {
             let own = measure.own.map(|own| format!("`{own}`")).unwrap_or_default();
-            let _ = writeln!(out, "| `{}` | {} | {own} | {} |", measure.name, unit(measure.unit), measure.help);
+            let _ =
+                writeln!(out, "| `{}` | {} | {own} | {} |", measure.name, unit(measure.unit), measure.help);
         }
         out.push('\n');
         if !kind.metrics.is_empty() {
@@ -81,5 +86,8 @@ fn the_reference_is_current() {
         fs::write(&path, reference()).unwrap();
     }
     let committed = fs::read_to_string(&path).unwrap_or_default();
-    assert!(committed == reference(), "docs/reference.md is not current: run `UPDATE=1 cargo test --test it`");
+    assert!(
+        committed == reference(),
+        "docs/reference.md is not current: run `UPDATE=1 cargo test --test it`"
+    );
 }

@@ -1,9 +1,16 @@
 //! The integration tests, one binary: an index with a sentence a module.
+#![allow(
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "a test that cannot go on panics; the helpers serve this binary only"
+)]
 
 // Two hosts on one machine, for the tests that need a network.
 mod lab;
 // A name server that answers by script.
 mod nameserver;
+// Network namespaces that leave nothing behind, for the tests of every topic.
+mod netns;
 // The built program and real peers as child processes.
 mod program;
 
@@ -22,6 +29,8 @@ mod documents;
 mod examples;
 // The twelve one-liners, each against a real program that is not ours.
 mod oneliners;
+// Waits, interfaces, IPv6 and children, against real kernels, services and name servers.
+mod probes;
 // A small network, jobs, and what must come of them: one file each.
 mod scene;
 // The house rules: heads, sizes, imports, closed sets, one job file a kind.

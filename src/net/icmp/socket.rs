@@ -9,7 +9,6 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd},
 };
 
-use caps::{CapSet, Capability};
 use nix::{
     errno::Errno,
     sys::socket::{
@@ -23,7 +22,10 @@ use super::{Options, Peer, Source, clock, failure::Failure, packet};
 use crate::{
     net::{Error, reason_of},
     outcome::Reason,
-    sys,
+    sys::{
+        self,
+        rights::{self, Right},
+    },
 };
 
 /// A socket and what is known of it.
@@ -61,7 +63,7 @@ impl IcmpSocket {
     pub fn open(v6: bool) -> Result<Self, Error> {
         let (domain, protocol) =
             if v6 { (Domain::IPV6, Protocol::ICMPV6) } else { (Domain::IPV4, Protocol::ICMPV4) };
-        let raw = with_net_raw(|| Socket::new(domain, Type::RAW, Some(protocol)));
+        let raw = rights::with(Right::NetRaw, || Socket::new(domain, Type::RAW, Some(protocol)));
         let opened = match raw {
             Ok(socket) => Ok((socket, true)),
             Err(error) if reason_of(&error) == Reason::Permission => {
@@ -256,19 +258,6 @@ impl AsFd for IcmpSocket {
 
 /// More left-over errors than this in front of one packet: send it a little later.
 const MOST_TRIES: u32 = 64;
-
-/// Does something with CAP_NET_RAW raised, where this process may raise it.
-fn with_net_raw<T>(action: impl FnOnce() -> T) -> T {
-    let holds = |set| caps::has_cap(None, set, Capability::CAP_NET_RAW).unwrap_or(false);
-    let raised = !holds(CapSet::Effective)
-        && holds(CapSet::Permitted)
-        && caps::raise(None, CapSet::Effective, Capability::CAP_NET_RAW).is_ok();
-    let result = action();
-    if raised && let Err(error) = caps::drop(None, CapSet::Effective, Capability::CAP_NET_RAW) {
-        tracing::warn!(%error, "CAP_NET_RAW stays raised");
-    }
-    result
-}
 
 fn peer_of(address: &SockaddrStorage) -> Option<Peer> {
     if let Some(v4) = address.as_sockaddr_in() {

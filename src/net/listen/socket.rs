@@ -6,6 +6,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Type};
 
 use super::{Net, Socket};
+use crate::sys::rights::{self, Right};
 
 /// Opens one address; `only_v6` where another socket has its IPv4 side.
 pub(super) fn open(net: Net, at: SocketAddr, only_v6: bool) -> io::Result<Socket> {
@@ -21,7 +22,7 @@ pub(super) fn open(net: Net, at: SocketAddr, only_v6: bool) -> io::Result<Socket
         Net::Tcp => {
             // A port whose old connections are in TIME_WAIT can be listened on again.
             socket.set_reuse_address(true)?;
-            socket.bind(&at.into())?;
+            rights::with(Right::NetBindService, || socket.bind(&at.into()))?;
             socket.listen(BACKLOG)?;
             tokio::net::TcpListener::from_std(socket.into()).map(Socket::Tcp)
         }
@@ -31,7 +32,7 @@ pub(super) fn open(net: Net, at: SocketAddr, only_v6: bool) -> io::Result<Socket
             if at.is_ipv6() {
                 setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
             }
-            socket.bind(&at.into())?;
+            rights::with(Right::NetBindService, || socket.bind(&at.into()))?;
             tokio::net::UdpSocket::from_std(socket.into()).map(Socket::Udp)
         }
     }

@@ -1,0 +1,152 @@
+//! What this machine will refuse to jobs that are right in themselves. Predictions only: they change no exit code, and
+//! nothing stays open after them.
+
+use std::{
+    fs, io,
+    net::{IpAddr, SocketAddr},
+    os::unix::net::{UnixDatagram, UnixStream},
+    path::Path,
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::{
+    job::Job,
+    net::listen::Listen,
+    sys::rights::{self, Right},
+    value::{Endpoint, Host, Ports, SocketPath},
+};
+
+/// One thing that will go wrong, or that the author should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prediction {
+    /// The job.
+    pub job: String,
+    /// Where it stands, such as `jobs/lan.yaml:7`.
+    pub place: String,
+    /// What, a sentence without a full stop.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+/// All that can be foreseen, in the order of the jobs.
+pub fn all(jobs: &[Job]) -> Vec<Prediction> {
+    let mut icmp = None;
+    let mut predictions = vec![];
+    for job in jobs {
+        let mut say = |(message, hint): (String, String)| {
+            let (job, place) = (job.name.to_string(), job.place.clone());
+            predictions.push(Prediction { job, place, message, hint });
+        };
+        if job.room.needs_icmp() && !*icmp.get_or_insert_with(may_send_icmp) {
+            say((
+                "this process may not send ICMP, so the job will be `errored` with `permission`".into(),
+                "`netjobs doctor` says how to allow it".into(),
+            ));
+        }
+        for listen in job.room.listens() {
+            listener(&listen, job).into_iter().for_each(&mut say);
+        }
+    }
+    predictions
+}
+
+/// Whether ICMP goes out over either kind of socket.
+pub fn may_send_icmp() -> bool {
+    open_icmp(Type::RAW).is_ok() || open_icmp(Type::DGRAM).is_ok()
+}
+
+/// Opens an ICMP socket of a type as a run would, and closes it.
+pub fn open_icmp(r#type: Type) -> io::Result<()> {
+    let open = || Socket::new(Domain::IPV4, r#type, Some(Protocol::ICMPV4)).map(drop);
+    if r#type == Type::RAW { rights::with(Right::NetRaw, open) } else { open() }
+}
+
+/// The first port that needs no right.
+pub fn first_free_port() -> u16 {
+    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or_default();
+    text.trim().parse().unwrap_or(1024)
+}
+
+fn listener(listen: &Listen, job: &Job) -> Vec<(String, String)> {
+    match &listen.bind.0 {
+        Endpoint::Tcp(host, ports) => network(host, *ports, Type::STREAM),
+        Endpoint::Udp(host, ports) => network(host, *ports, Type::DGRAM),
+        Endpoint::Unix(SocketPath::File(path)) => {
+            taken_path(path, UnixStream::connect(job.base.join(path)).is_ok())
+        }
+        Endpoint::Unixgram(SocketPath::File(path)) => {
+            let peer = UnixDatagram::unbound().and_then(|socket| socket.connect(job.base.join(path)));
+            taken_path(path, peer.is_ok())
+        }
+        _ => vec![],
+    }
+}
+
+/// A path is taken while somebody listens on it; a stale socket is replaced.
+fn taken_path(path: &Path, answers: bool) -> Vec<(String, String)> {
+    if !answers {
+        return vec![];
+    }
+    let message = format!("another program listens on `{}`", path.display());
+    vec![(message, "end it, or choose another path".into())]
+}
+
+fn network(host: &Host, ports: Ports, r#type: Type) -> Vec<(String, String)> {
+    let Host::Ip(address) = host else { return vec![] };
+    let first_free = first_free_port();
+    if ports.first != 0 && ports.first < first_free && !rights::has(Right::NetBindService) {
+        let message = format!("port {} is below {first_free} and needs a right", ports.first);
+        return vec![(message, "needs CAP_NET_BIND_SERVICE; `netjobs doctor` says how to give it".into())];
+    }
+    let taken = ports.each().filter(|port| *port != 0).find(|port| is_taken(*address, *port, r#type));
+    let hint = "end the program that listens there, or choose another port";
+    let say = |port| (format!("`{}` is taken by another program", at(*address, port)), hint.to_owned());
+    taken.map(say).into_iter().collect()
+}
+
+fn at(address: IpAddr, port: u16) -> String {
+    SocketAddr::new(address, port).to_string()
+}
+
+/// Binds as the runner would, and lets go again.
+fn is_taken(address: IpAddr, port: u16, r#type: Type) -> bool {
+    let address = SocketAddr::new(address, port);
+    let bind = || {
+        let socket = Socket::new(Domain::for_address(address), r#type, None)?;
+        if r#type == Type::STREAM {
+            socket.set_reuse_address(true)?;
+        }
+        socket.bind(&address.into())?;
+        if r#type == Type::STREAM { socket.listen(1) } else { Ok(()) }
+    };
+    let bound: io::Result<()> = rights::with(Right::NetBindService, bind);
+    bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+
+    use super::*;
+
+    const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    #[test]
+    fn a_port_is_taken_while_somebody_listens_and_free_after_it() {
+        let listener = TcpListener::bind((HERE, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(is_taken(HERE, port, Type::STREAM));
+        drop(listener);
+        assert!(!is_taken(HERE, port, Type::STREAM));
+        let socket = UdpSocket::bind((HERE, 0)).unwrap();
+        assert!(is_taken(HERE, socket.local_addr().unwrap().port(), Type::DGRAM));
+    }
+
+    #[test]
+    fn a_path_is_taken_only_while_somebody_answers_on_it() {
+        assert!(taken_path(Path::new("/run/x.sock"), false).is_empty());
+        assert_eq!(taken_path(Path::new("/run/x.sock"), true).len(), 1);
+    }
+}
