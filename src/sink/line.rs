@@ -80,7 +80,7 @@ impl Pretty {
             Event::Started { jobs } => format!("started: {}", counted(jobs.len(), "job")),
             Event::Stopped => "stopped".into(),
             Event::JobReady { job, addresses } => {
-                format!("{} ({}) {} on {}", job.name, job.kind, self.ready(), addresses.join(", "))
+                format!("{} ({}) {} on {}", job.name, job.kind, self.ready(), places(addresses))
             }
             Event::RunFinished(run) => {
                 let now = (run.verdict, run.reason);
@@ -185,6 +185,11 @@ pub fn host(notice: &Notice) -> Option<String> {
     let from = from.map(|from| format!("{from} -> ")).unwrap_or_default();
     let rtt = rtt.map(|rtt| format!(", {}", units::seconds(rtt.as_secs_f64()))).unwrap_or_default();
     Some(format!("{} {from}{to} ({why}{rtt})", peer(host)))
+}
+
+/// Addresses with commas.
+pub fn places(addresses: &[String]) -> String {
+    addresses.iter().map(|address| peer(address)).collect::<Vec<_>>().join(", ")
 }
 
 /// `1 job`, `2 jobs`.

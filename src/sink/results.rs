@@ -1,6 +1,9 @@
 //! What each job of a run of the program came to, in file order: what JUnit and TAP files are made of.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use super::{
     escape::{peer, sentence},
@@ -15,6 +18,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Cases {
     jobs: Vec<JobRef>,
+    known: HashSet<Arc<str>>,
     runs: HashMap<Arc<str>, Finished>,
     skips: HashMap<Arc<str>, Cause>,
 }
@@ -54,7 +58,7 @@ impl Cases {
     }
 
     fn add(&mut self, job: &JobRef) {
-        if !self.jobs.iter().any(|known| known.name == job.name) {
+        if self.known.insert(job.name.clone()) {
             self.jobs.push(job.clone());
         }
     }
