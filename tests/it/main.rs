@@ -37,3 +37,5 @@ mod scene;
 mod tidy;
 // Events through all sinks at once: what promtool, a schema, and full disks say of it.
 mod sinks;
+// Pings and sweeps against real kernels, forged answers and broken networks.
+mod icmp;
