@@ -1,3 +1,5 @@
+//! Schedules against times worked out by hand, and against a slow oracle around every kind of change of clocks.
+
 use std::str::FromStr;
 
 use jiff::ToSpan;

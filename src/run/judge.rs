@@ -44,6 +44,11 @@ impl Judgement {
         }
     }
 
+    /// A run that did not take place.
+    pub fn skipped(message: impl Into<String>) -> Self {
+        Self { reason: None, ..Self::without_outcome(Verdict::Skipped, Reason::Cancelled, message) }
+    }
+
     /// The same run with another verdict, told from outside it.
     #[must_use]
     pub fn overruled(mut self, verdict: Verdict, reason: Reason, message: impl Into<String>) -> Self {
@@ -192,11 +197,11 @@ fn operand(sample: &Sample, unit: Option<Unit>) -> Operand {
 fn sentence(judged: &Judged, measures: &[Measure]) -> String {
     let family = judged.family.map(|family| format!(" ({family})")).unwrap_or_default();
     let unit = unit_of(&judged.name, measures);
-    let measured = match &judged.measured {
+    let found = match &judged.measured {
         Some(sample) => format!("measured {}", shown(&operand(sample, unit))),
         None => "not measured".to_owned(),
     };
-    format!("{}{family}: wanted {}, {measured}", judged.name, judged.wanted)
+    format!("{}{family}: wanted {}, {found}", judged.name, judged.wanted)
 }
 
 /// A measured value for people: three digits behind the point are enough.

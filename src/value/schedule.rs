@@ -1,6 +1,7 @@
 //! When a job runs, as the file says it: `every`, `cron`, `at`, `jitter`, and what overlaps and misses come to.
 
 mod cron;
+mod fields;
 
 use std::str::FromStr;
 

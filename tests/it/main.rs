@@ -25,6 +25,8 @@ mod schema;
 
 // Documents that are made from the code are current.
 mod documents;
+// When runs start, what becomes of them, and how the engine ends.
+mod engine;
 // What a user copies from `examples/` works.
 mod examples;
 // The twelve one-liners, each against a real program that is not ours.

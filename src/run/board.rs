@@ -1,0 +1,121 @@
+//! The board on which each job's last verdict and ready addresses stand: what `needs`, `job:NAME` and `health` look at.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::Notify;
+
+use crate::{outcome::Verdict, value::Endpoint};
+
+/// Tells one incarnation of a job from another of the same name.
+pub(super) type SlotId = u64;
+
+/// What stands on the board, by job name.
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    inner: Mutex<Inner>,
+    touched: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    entries: HashMap<Arc<str>, Entry>,
+    touched: BTreeSet<Arc<str>>,
+}
+
+/// A verdict was written over another.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Change {
+    /// The one before; `None`: there was none.
+    pub(super) from: Option<Verdict>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// Only it may write here: a reload's old run that still ends has no say any more.
+    owner: SlotId,
+    service: bool,
+    verdict: Option<Verdict>,
+    /// `None`: not ready.
+    ready: Option<Vec<Endpoint>>,
+}
+
+impl Board {
+    /// Gives a name to a job. A changed check keeps its last verdict, a changed service is not ready.
+    pub(super) fn adopt(&self, name: &Arc<str>, owner: SlotId, service: bool) {
+        let mut inner = self.lock();
+        let verdict =
+            inner.entries.get(name).filter(|entry| entry.service == service).and_then(|old| old.verdict);
+        inner.entries.insert(name.clone(), Entry { owner, service, verdict, ready: None });
+    }
+
+    /// Takes a removed job's entry away.
+    pub(super) fn leave(&self, name: &str, owner: SlotId) {
+        let mut inner = self.lock();
+        if inner.entries.get(name).is_some_and(|entry| entry.owner == owner) {
+            inner.entries.remove(name);
+        }
+    }
+
+    /// Writes a verdict; `None`: it was not the owner's to write.
+    pub(super) fn record(&self, name: &Arc<str>, owner: SlotId, verdict: Verdict) -> Option<Change> {
+        self.write(name, owner, |entry| Change { from: entry.verdict.replace(verdict) })
+    }
+
+    /// Writes where a service is ready; `None`: no longer.
+    pub(super) fn set_ready(&self, name: &Arc<str>, owner: SlotId, ready: Option<Vec<Endpoint>>) {
+        self.write(name, owner, |entry| entry.ready = ready);
+    }
+
+    /// Whether a need holds: a service is ready, a check has passed.
+    pub(super) fn holds(&self, need: &str) -> bool {
+        self.lock().entries.get(need).is_some_and(|entry| {
+            if entry.service { entry.ready.is_some() } else { entry.verdict == Some(Verdict::Passed) }
+        })
+    }
+
+    /// What keeps a need from holding, for a sentence about it.
+    pub(super) fn lack(&self, need: &str) -> &'static str {
+        match self.lock().entries.get(need) {
+            Some(entry) if entry.service => "is not ready",
+            Some(_) => "has not passed",
+            None => "is not in the plan",
+        }
+    }
+
+    /// What the last run of a job came to.
+    pub(super) fn verdict_of(&self, name: &str) -> Option<Verdict> {
+        self.lock().entries.get(name).and_then(|entry| entry.verdict)
+    }
+
+    /// The first address on which a service is ready.
+    pub(super) fn address_of(&self, name: &str) -> Option<Endpoint> {
+        self.lock().entries.get(name).and_then(|entry| entry.ready.as_ref()?.first().cloned())
+    }
+
+    /// Waits until something was written.
+    pub(super) async fn changed(&self) {
+        self.touched.notified().await;
+    }
+
+    /// The names whose entries were written since the last call.
+    pub(super) fn take_touched(&self) -> BTreeSet<Arc<str>> {
+        std::mem::take(&mut self.lock().touched)
+    }
+
+    fn write<T>(&self, name: &Arc<str>, owner: SlotId, change: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+        let mut inner = self.lock();
+        let entry = inner.entries.get_mut(name).filter(|entry| entry.owner == owner)?;
+        let value = change(entry);
+        inner.touched.insert(name.clone());
+        drop(inner);
+        self.touched.notify_one();
+        Some(value)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

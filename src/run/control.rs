@@ -1,0 +1,92 @@
+//! The handle by which the program tells the engine to reload or to end. Reads no signal itself.
+
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::diagnostic::Report;
+
+/// What ended the runner from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGINT.
+    Interrupt,
+    /// SIGTERM.
+    Terminate,
+}
+
+/// What a reload changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReloadSummary {
+    /// Names of jobs that came.
+    pub added: Vec<Arc<str>>,
+    /// Names of jobs that went.
+    pub removed: Vec<Arc<str>>,
+    /// Names of jobs that are others now.
+    pub changed: Vec<Arc<str>>,
+    /// How many stayed as they were.
+    pub kept: usize,
+}
+
+/// Whom a reload answers.
+pub(super) type Reply = oneshot::Sender<Result<ReloadSummary, Report>>;
+
+/// How many reloads may wait to be heard; they are joined into one as soon as they are.
+const PENDING: usize = 64;
+
+/// Tells the engine what to do.
+#[derive(Clone, Debug)]
+pub struct Control {
+    reload: mpsc::Sender<Reply>,
+    ending: Arc<Ending>,
+}
+
+/// The engine's end of a `Control`.
+#[derive(Debug)]
+pub struct Commands {
+    pub(super) reload: mpsc::Receiver<Reply>,
+    pub(super) ending: Arc<Ending>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Ending {
+    pub(super) stop: CancellationToken,
+    pub(super) abort: CancellationToken,
+    pub(super) signal: OnceLock<Signal>,
+}
+
+/// A handle and the engine's end of it.
+pub fn control() -> (Control, Commands) {
+    let (reload, commands) = mpsc::channel(PENDING);
+    let ending = Arc::new(Ending::default());
+    (Control { reload, ending: ending.clone() }, Commands { reload: commands, ending })
+}
+
+impl Control {
+    /// Reads the files anew and takes them on, all or none.
+    pub async fn reload(&self) -> Result<ReloadSummary, Report> {
+        let (reply, answer) = oneshot::channel();
+        let ended = || {
+            let mut report = Report::default();
+            report.error("", "the runner is stopping", None);
+            report
+        };
+        self.reload.send(reply).await.map_err(|_| ended())?;
+        answer.await.unwrap_or_else(|_| Err(ended()))
+    }
+
+    /// Stops starting and drains; `by` is the signal that asked for it. A second call ends at once.
+    pub fn stop(&self, by: Signal) {
+        if self.ending.signal.set(by).is_err() {
+            self.abort();
+        }
+        self.ending.stop.cancel();
+    }
+
+    /// Ends at once.
+    pub fn abort(&self) {
+        self.ending.abort.cancel();
+        self.ending.stop.cancel();
+    }
+}

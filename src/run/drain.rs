@@ -1,0 +1,88 @@
+//! How the engine ends, and how one job leaves it: nothing new, then the grace, then what is left is cut off.
+//!
+//! The grace is kept by each run itself, see `task`: here runs are only told.
+
+use super::{Summary, board::SlotId, control::Signal, engine::Engine, slot::Fate};
+use crate::{event::Event, outcome::Cause};
+
+impl Engine {
+    /// A signal asks to end.
+    pub(super) fn interrupt(&mut self, signal: Option<Signal>) {
+        self.summary.signal = signal;
+        let to_come = self.is_once() && !self.waiting.is_empty();
+        self.summary.interrupted = !self.summary.daemon && (self.checks > 0 || to_come);
+        self.stop();
+    }
+
+    /// Starts nothing more and tells every run to end.
+    pub(super) fn stop(&mut self) {
+        self.stopping = true;
+        self.heap.clear();
+        if self.is_once() {
+            self.skip_waiting(Cause::Shutdown);
+        }
+        self.waiting.clear();
+        self.reloads.refuse("the runner is stopping");
+        let ids: Vec<_> = self.slots.keys().copied().collect();
+        for id in ids {
+            let Some(slot) = self.slots.get_mut(&id) else { continue };
+            slot.wake = None;
+            slot.drain();
+            if let Some(nominal) = slot.queued.take() {
+                self.skipped(id, nominal, Cause::Shutdown, 1);
+            }
+        }
+    }
+
+    /// Ends at once: runs are dropped where they stand.
+    pub(super) fn aborted(&mut self, signal: Option<Signal>) -> Summary {
+        self.runs.abort_all();
+        self.summary.signal = self.summary.signal.or(signal);
+        self.summary.cut_short = true;
+        self.outbox.push(Event::Stopped);
+        std::mem::take(&mut self.summary)
+    }
+
+    /// Waits until the sinks have taken the last event.
+    pub(super) async fn last_words(&mut self) {
+        self.outbox.push(Event::Stopped);
+        while !self.outbox.is_empty() {
+            self.outbox.flush().await;
+        }
+    }
+
+    /// Takes a job out of the plan. A removed one drains; a changed service only accepts nothing more, and a changed
+    /// check with a bound comes to its end.
+    pub(super) fn retire(&mut self, id: SlotId, fate: Fate) {
+        let Some(slot) = self.slots.get_mut(&id) else { return };
+        slot.fate = Some(fate);
+        slot.wake = None;
+        slot.queued = None;
+        slot.waits_for = None;
+        match fate {
+            Fate::Removed => {
+                slot.drain();
+                self.plan.remove(slot.name());
+                self.world.board.leave(slot.name(), id);
+            }
+            Fate::Changed if slot.is_service() => {
+                slot.active.iter().for_each(|run| run.stop.cancel.cancel());
+            }
+            Fate::Changed if slot.job.run_timeout.is_none() => slot.drain(),
+            Fate::Changed => {}
+        }
+        if slot.active.is_empty() {
+            self.forget(id);
+        }
+    }
+
+    /// Lets go of a retired job whose last run has ended. Its last event is out, so its series may go.
+    pub(super) fn forget(&mut self, id: SlotId) {
+        let Some(slot) = self.slots.remove(&id) else { return };
+        if slot.fate == Some(Fate::Removed) && !self.plan.contains_key(slot.name()) {
+            self.summary.jobs.remove(slot.name());
+            self.world.shared.registry.remove(slot.name());
+            self.outbox.push(Event::JobRemoved { job: slot.known_as });
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Reloads: read all, check all, open what is new, then take it on in one step that cannot fail. All or nothing.
+//!
+//! One is going on and at most one more is to come: whoever asks meanwhile gets the answer of that one, which reads the
+//! files later than they asked. What is the same stays as it is: its task, sockets and phase.
+
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use tokio::task::{JoinError, JoinSet, spawn_blocking};
+
+use super::{
+    Loader, Set,
+    board::SlotId,
+    control::{ReloadSummary, Reply},
+    engine::Engine,
+    slot::{Fate, known_as},
+    task,
+};
+use crate::{context::Shared, diagnostic::Report, event::Event, job::Job, net::listen::Listener};
+
+/// Reloads under way.
+pub(super) struct Reloads {
+    /// Absent while it reads.
+    loader: Option<Loader>,
+    /// At most one.
+    pub(super) reading: JoinSet<Read>,
+    /// Whom the reload that is going on answers.
+    asked: Vec<Reply>,
+    /// Whom the one after it answers.
+    next: Vec<Reply>,
+}
+
+/// What came of reading.
+pub(super) struct Read {
+    loader: Loader,
+    acquired: Result<Acquired, Report>,
+}
+
+/// A set whose new listeners are open.
+struct Acquired {
+    set: Set,
+    listeners: HashMap<Arc<str>, Vec<Arc<Listener>>>,
+}
+
+impl Reloads {
+    pub(super) fn new(loader: Option<Loader>) -> Self {
+        Self { loader, reading: JoinSet::new(), asked: vec![], next: vec![] }
+    }
+
+    /// Tells all who wait that there will be no reload.
+    pub(super) fn refuse(&mut self, why: &str) {
+        self.reading.abort_all();
+        for reply in self.asked.drain(..).chain(self.next.drain(..)) {
+            let _ = reply.send(Err(refusal(why)));
+        }
+    }
+}
+
+impl Engine {
+    /// Somebody asks for a reload.
+    pub(super) fn reload(&mut self, reply: Reply) {
+        if self.stopping {
+            let _ = reply.send(Err(refusal("the runner is stopping")));
+            return;
+        }
+        self.reloads.next.push(reply);
+        self.read_next();
+    }
+
+    /// Begins the next reload that was asked for, unless one is going on.
+    fn read_next(&mut self) {
+        if !self.reloads.reading.is_empty() || self.reloads.next.is_empty() {
+            return;
+        }
+        let Some(loader) = self.reloads.loader.take() else {
+            return self.reloads.refuse("there are no files to read anew");
+        };
+        self.reloads.asked = std::mem::take(&mut self.reloads.next);
+        let known = self.plan.iter().map(|(name, id)| (name.clone(), self.slots[id].job.identity)).collect();
+        let shared = self.world.shared.clone();
+        self.reloads.reading.spawn(read(loader, known, shared));
+    }
+
+    /// Takes note of what a reload has read.
+    pub(super) fn read(&mut self, read: Result<Read, JoinError>) {
+        if self.stopping {
+            return;
+        }
+        let acquired = match read {
+            Ok(read) => {
+                self.reloads.loader = Some(read.loader);
+                read.acquired
+            }
+            Err(error) => Err(refusal(&format!("the reload broke: {error}"))),
+        };
+        let answer = match acquired {
+            Ok(acquired) => Ok(self.commit(acquired)),
+            Err(report) => {
+                self.outbox.push(Event::ConfigRejected { report: report.clone() });
+                Err(report)
+            }
+        };
+        for reply in self.reloads.asked.drain(..) {
+            let _ = reply.send(answer.clone());
+        }
+        self.read_next();
+    }
+
+    /// Takes the new set on.
+    fn commit(&mut self, acquired: Acquired) -> ReloadSummary {
+        let Acquired { set, mut listeners } = acquired;
+        let mut summary = ReloadSummary::default();
+        let mut before = self.plan.clone();
+        let mut fresh = Vec::new();
+        for job in set.jobs {
+            let name = job.name.shared();
+            match before.remove(&name) {
+                Some(id) if self.slots[&id].job.identity == job.identity => {
+                    summary.kept += 1;
+                    continue;
+                }
+                Some(id) => {
+                    self.rename_series(id, &job);
+                    self.retire(id, Fate::Changed);
+                    summary.changed.push(name.clone());
+                }
+                None => summary.added.push(name.clone()),
+            }
+            fresh.push((job, listeners.remove(&name).unwrap_or_default()));
+        }
+        for (name, id) in before {
+            self.retire(id, Fate::Removed);
+            summary.removed.push(name);
+        }
+        let ids: Vec<_> = fresh.into_iter().map(|(job, listeners)| self.insert(job, listeners)).collect();
+        for id in &ids {
+            let job = self.slots[id].known_as.clone();
+            if summary.added.contains(&job.name) {
+                self.outbox.push(Event::JobAdded { job });
+            }
+        }
+        for (name, why) in set.left_out {
+            self.outbox.push(Event::LeftOut { name, why });
+        }
+        let ReloadSummary { added, removed, changed, kept } = summary.clone();
+        self.outbox.push(Event::ConfigReloaded { added, removed, changed, kept });
+        self.set_off(&ids);
+        summary
+    }
+}
+
+impl Engine {
+    /// A changed job keeps its counters, unless its series are named otherwise now: then it is another to the sinks.
+    fn rename_series(&mut self, id: SlotId, job: &Job) {
+        let old = &self.slots[&id].known_as;
+        if old.kind == job.room.facts().name && old.labels == job.labels {
+            return;
+        }
+        let fresh = known_as(job);
+        self.world.shared.registry.remove(&old.name);
+        self.outbox.push(Event::JobRemoved { job: old.clone() });
+        self.outbox.push(Event::JobAdded { job: fresh });
+    }
+}
+
+/// Reads the files on a thread that may block, and opens what is new.
+async fn read(mut loader: Loader, known: HashMap<Arc<str>, u64>, shared: Arc<Shared>) -> Read {
+    let reading = spawn_blocking(move || {
+        let read = catch_unwind(AssertUnwindSafe(&mut loader));
+        (loader, read.unwrap_or_else(|_| Err(refusal("the loader broke, which is a defect of this program"))))
+    });
+    let (loader, set) = reading.await.unwrap_or_else(|error| {
+        let why = error.to_string();
+        (Box::new(move || Err(refusal(&why))), Err(refusal("reading was cut off")))
+    });
+    let acquired = match set {
+        Ok(set) => acquire(set, &known, &shared).await,
+        Err(report) => Err(report),
+    };
+    Read { loader, acquired }
+}
+
+/// Opens what new and changed services listen on; the pool knows what is open already.
+async fn acquire(set: Set, known: &HashMap<Arc<str>, u64>, shared: &Shared) -> Result<Acquired, Report> {
+    let mut listeners = HashMap::new();
+    let mut report = Report::default();
+    let is_new = |job: &&Job| known.get(job.name.as_str()) != Some(&job.identity);
+    // Outside its window a service holds no port.
+    for job in set.jobs.iter().filter(is_new).filter(|job| job.open.is_none()) {
+        match task::open(job, shared).await {
+            Ok(open) => {
+                listeners.insert(job.name.shared(), open);
+            }
+            Err(error) => {
+                report.error("", format!("{}: job `{}`: {error}", job.place, job.name), error.hint());
+            }
+        }
+    }
+    if report.has_errors() { Err(report) } else { Ok(Acquired { set, listeners }) }
+}
+
+fn refusal(why: &str) -> Report {
+    let mut report = Report::default();
+    report.error("", why, None);
+    report
+}

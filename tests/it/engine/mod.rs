@@ -1,0 +1,12 @@
+//! The engine with stand-in rooms under a paused clock: when runs start, what becomes of them, and how all of it ends.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod ends;
+mod once;
+mod reloads;
+mod rig;
+mod rooms;
+mod runs;
+mod services;
+mod starts;
