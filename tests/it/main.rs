@@ -31,6 +31,8 @@ mod documents;
 mod engine;
 // What a user copies from `examples/` works.
 mod examples;
+// Pings and sweeps against real kernels, forged answers and broken networks.
+mod icmp;
 // The twelve one-liners, each against a real program that is not ours.
 mod oneliners;
 // Waits, interfaces, IPv6 and children, against real kernels, services and name servers.
@@ -41,5 +43,3 @@ mod scene;
 mod sinks;
 // The house rules: heads, sizes, imports, closed sets, one job file a kind.
 mod tidy;
-// Pings and sweeps against real kernels, forged answers and broken networks.
-mod icmp;
