@@ -25,6 +25,7 @@ use std::ffi::OsString;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{
+    diagnostic,
     exit::Code,
     kind::KINDS,
     sys::{self, limits},
@@ -138,11 +139,8 @@ fn unknown_command(name: &str) -> Code {
 
 /// `; did you mean …?`, where one of the known words is near.
 fn near(word: &str, known: &[String]) -> String {
-    let distance = |candidate: &&String| strsim::damerau_levenshtein(word, candidate);
-    match known.iter().min_by_key(distance) {
-        Some(best) if distance(&best) <= 2.max(word.len() / 3) => format!("; did you mean `{best}`?"),
-        _ => String::new(),
-    }
+    let near = diagnostic::near(word, known.iter().map(String::as_str));
+    near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
 }
 
 #[cfg(test)]

@@ -171,7 +171,7 @@ async fn case_56_a_header_of_a_megabyte_is_refused() {
     let mut request = b"GET / HTTP/1.1\r\nHost: x\r\nX: ".to_vec();
     request.resize(1 << 20, b'x');
     check(&host.exchange(&request).await, "431", "");
-    let many: String = (0..500).map(|number| format!("A{number}: x\r\n")).collect();
+    let many = "A: x\r\n".repeat(500);
     check(&host.request("GET", "/", &many).await, "431", "");
     host.stop().await;
 }

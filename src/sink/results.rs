@@ -1,6 +1,9 @@
 //! What each job of a run of the program came to, in file order: what JUnit and TAP files are made of.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use super::{
     escape::{peer, sentence},
@@ -8,13 +11,14 @@ use super::{
 };
 use crate::{
     event::{Event, Finished, JobRef},
-    outcome::{Cause, Verdict},
+    outcome::{Cause, Reason, Verdict},
 };
 
 /// Jobs in file order, each with its last run.
 #[derive(Debug, Default)]
 pub(super) struct Cases {
     jobs: Vec<JobRef>,
+    known: HashSet<Arc<str>>,
     runs: HashMap<Arc<str>, Finished>,
     skips: HashMap<Arc<str>, Cause>,
 }
@@ -54,7 +58,7 @@ impl Cases {
     }
 
     fn add(&mut self, job: &JobRef) {
-        if !self.jobs.iter().any(|known| known.name == job.name) {
+        if self.known.insert(job.name.clone()) {
             self.jobs.push(job.clone());
         }
     }
@@ -73,7 +77,7 @@ impl Case<'_> {
 
     /// The closed word for why it did not pass.
     pub(super) fn word(&self) -> &'static str {
-        let reason = self.run.and_then(|run| run.reason).map(|reason| reason.as_str());
+        let reason = self.run.and_then(|run| run.reason).map(Reason::as_str);
         reason.or(self.skip.map(Cause::as_str)).unwrap_or("not_run")
     }
 

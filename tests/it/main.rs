@@ -16,6 +16,15 @@ mod program;
 
 // The command line: exit codes, verbs, signals, rights.
 mod cli;
+// What every test of a boundary calls.
+mod check;
+// Job files: what is refused and with which words, what loads, and the schema.
+mod jobfiles;
+// Inputs that are too large, too deep or no files at all.
+mod joblimits;
+// The JSON schema is current and holds what we show.
+mod schema;
+
 // Documents that are made from the code are current.
 mod documents;
 // When runs start, what becomes of them, and how the engine ends.

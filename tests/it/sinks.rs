@@ -60,8 +60,10 @@ fn check_promtool(text: &str) {
         .stderr(Stdio::piped())
         .spawn()
         .expect("promtool runs: it comes with Debian's package `prometheus`");
-    promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-    let output = promtool.wait_with_output().unwrap();
+    let mut input = promtool.stdin.take().expect("its stdin is a pipe");
+    input.write_all(text.as_bytes()).expect("it reads to the end");
+    drop(input);
+    let output = promtool.wait_with_output().expect("it ends");
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
     assert!(output.status.success() && said.is_empty(), "{said}");
@@ -110,7 +112,6 @@ async fn promtool_is_silent_and_the_whole_table_is_there() {
     for name in TABLE {
         assert!(text.contains(&format!("\n# TYPE {name} ")), "no {name}");
     }
-    assert!(!text.contains('\0'), "a NUL would spoil the whole scrape");
     assert!(!text.contains("job=\""), "the label is `job_name`");
 }
 

@@ -11,7 +11,7 @@ use std::{collections::HashMap, io::Write, sync::Arc};
 use super::{
     Sink,
     escape::{peer, sentence},
-    line::{Colour, colour_of, connection, counted, host, paint, why},
+    line::{Colour, colour_of, connection, counted, host, paint, places, why},
     results::failed_expectations,
     units::{self, Units},
 };
@@ -142,7 +142,7 @@ impl Console {
         match event {
             Event::JobReady { job, addresses } => {
                 let word = paint(self.look.colour, Colour::Green, "ready");
-                self.say(&format!("{} {word} on {}", job.kind, addresses.join(", ")));
+                self.say(&format!("{} {word} on {}", job.kind, places(addresses)));
             }
             Event::RunFinished(run) => self.result(run),
             Event::RunSkipped { count, cause, .. } => {

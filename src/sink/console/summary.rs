@@ -131,7 +131,7 @@ fn measured(kind: &str, set: &Samples, units: &Units) -> String {
             // Zeros of what seldom happens say nothing; the first two measurements are what was asked.
             Sample::Count(0) if at > 1 => {}
             Sample::Count(_) if matches!(*name, "ttl" | "child_exit") => {
-                parts.push(format!("{words} {value}"))
+                parts.push(format!("{words} {value}"));
             }
             Sample::Count(_) if *name == "count" => parts.push(format!("{value} found")),
             Sample::Count(_) => parts.push(format!("{value} {words}")),

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// No job is stale sooner after a start came due.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Nor before so many periods.
 const PERIODS: u32 = 3;
 

@@ -1,7 +1,7 @@
 //! What jobs came to lately, and how each stands now, for the HTTP side. In memory and bounded; nothing here decides.
 //!
 //! Health: a scheduled job is stale when a start of it came due and neither became a run nor was left out on purpose for
-//! three of its periods, and at least a minute. Time counts from the arrival of the engine's word on the boot-independent
+//! three of its periods, and at least a minute. Time counts from the arrival of the engine's word, on the monotonic
 //! clock, so that a step of the wall clock makes nothing stale. A job that starts once has no period and is never stale.
 
 mod job;
@@ -127,7 +127,9 @@ impl Sink for Keeper {
                 let now = Timestamp::now();
                 inner.started = Some(now);
                 inner.reload = Some((now, true));
-                jobs.iter().for_each(|job| inner.add(job));
+                for job in jobs {
+                    inner.add(job);
+                }
             }
             Event::Stopped => inner.stopped = true,
             Event::JobAdded { job } => inner.add(job),

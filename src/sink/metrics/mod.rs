@@ -15,7 +15,7 @@ use prometheus::{Encoder, IntCounter, TextEncoder};
 
 use super::Sink;
 use crate::{
-    event::Event,
+    event::{Event, JobRef},
     meter::{Counter, Registry},
     outcome::Verdict,
 };
@@ -89,19 +89,16 @@ impl Sink for Keeper {
     fn event(&mut self, event: &Event) {
         let families = &self.metrics.families;
         match event {
-            Event::Started { .. } | Event::ConfigReloaded { .. } => families.config_taken(),
-            Event::ConfigRejected { .. } => families.config_rejected(),
-            Event::ClockStepped { .. } => families.clock_steps.inc(),
-            Event::JobAdded { job } => {
-                let labels = job.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-                let meters = self.metrics.registry.job(&job.name, job.kind, labels);
-                match self.jobs.get_mut(&job.name) {
-                    Some(known) => known.renew(meters),
-                    None => {
-                        self.jobs.insert(job.name.clone(), JobSeries::new(meters));
-                    }
+            Event::Started { jobs } => {
+                families.config_taken();
+                for job in jobs {
+                    self.add(job);
                 }
             }
+            Event::ConfigReloaded { .. } => families.config_taken(),
+            Event::ConfigRejected { .. } => families.config_rejected(),
+            Event::ClockStepped { .. } => families.clock_steps.inc(),
+            Event::JobAdded { job } => self.add(job),
             Event::JobRemoved { job } => {
                 if let Some(series) = self.jobs.remove(&job.name) {
                     series.remove();
@@ -127,6 +124,18 @@ impl Sink for Keeper {
 }
 
 impl Keeper {
+    /// A job that is there already goes on with its counts, under the labels that it has now.
+    fn add(&mut self, job: &JobRef) {
+        let labels = job.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let meters = self.metrics.registry.job(&job.name, job.kind, labels);
+        match self.jobs.get_mut(&job.name) {
+            Some(known) => known.renew(meters),
+            None => {
+                self.jobs.insert(job.name.clone(), JobSeries::new(meters));
+            }
+        }
+    }
+
     /// A job that is gone gets no series from what its last run still tells.
     fn job(&mut self, name: &str, act: impl FnOnce(&mut JobSeries)) {
         if let Some(series) = self.jobs.get_mut(name) {
