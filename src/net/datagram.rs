@@ -10,7 +10,7 @@ use std::{
 };
 
 use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrLike as _, SockaddrStorage, recvmsg, sendmsg,
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrLike, SockaddrStorage, UnixAddr, recvmsg, sendmsg,
 };
 use tokio::{
     io::Interest,
@@ -66,8 +66,8 @@ impl<'a> Port<'a> {
     pub async fn receive(self, buffer: &mut [u8]) -> io::Result<Arrived> {
         let fd = self.fd();
         match self {
-            Self::Udp(udp) => udp.async_io(Interest::READABLE, || receive(fd, buffer)).await,
-            Self::Unix(unix) => unix.async_io(Interest::READABLE, || receive(fd, buffer)).await,
+            Self::Udp(udp) => udp.async_io(Interest::READABLE, || receive(fd, buffer, ip_peer)).await,
+            Self::Unix(unix) => unix.async_io(Interest::READABLE, || receive(fd, buffer, unix_peer)).await,
         }
     }
 
@@ -93,10 +93,14 @@ impl<'a> Port<'a> {
     }
 }
 
-fn receive(fd: RawFd, buffer: &mut [u8]) -> io::Result<Arrived> {
+fn receive<A: SockaddrLike>(
+    fd: RawFd,
+    buffer: &mut [u8],
+    peer: fn(&A) -> Option<Peer>,
+) -> io::Result<Arrived> {
     let mut control = nix::cmsg_space!(libc::in_pktinfo, libc::in6_pktinfo);
     let mut parts = [IoSliceMut::new(buffer)];
-    let message = recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut control), MsgFlags::MSG_DONTWAIT)?;
+    let message = recvmsg::<A>(fd, &mut parts, Some(&mut control), MsgFlags::MSG_DONTWAIT)?;
     let to = message.cmsgs().ok().and_then(|mut parts| parts.find_map(local));
     Ok(Arrived {
         length: message.bytes,
@@ -122,15 +126,16 @@ fn local(part: ControlMessageOwned) -> Option<Local> {
     }
 }
 
-fn peer(address: &SockaddrStorage) -> Option<Peer> {
+fn ip_peer(address: &SockaddrStorage) -> Option<Peer> {
     if let Some(v4) = address.as_sockaddr_in() {
         return Some(Peer::Ip(SocketAddr::V4((*v4).into())));
     }
-    if let Some(v6) = address.as_sockaddr_in6() {
-        return Some(Peer::ip(SocketAddr::V6((*v6).into())));
-    }
-    let unix = address.as_unix_addr()?;
-    (unix.path().is_some() || unix.as_abstract().is_some()).then_some(Peer::Unix(*unix))
+    address.as_sockaddr_in6().map(|v6| Peer::ip(SocketAddr::V6((*v6).into())))
+}
+
+/// Read as its own type: `SockaddrStorage` keeps no length, and so no name, of a short Unix address.
+fn unix_peer(address: &UnixAddr) -> Option<Peer> {
+    (address.path().is_some() || address.as_abstract().is_some()).then_some(Peer::Unix(*address))
 }
 
 fn send(fd: RawFd, bytes: &[u8], to: &Peer, from: Option<Local>) -> io::Result<()> {

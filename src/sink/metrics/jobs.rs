@@ -24,6 +24,10 @@ const NEXT_RUN: Metric =
     Metric::gauge("netjobs_job_next_run_timestamp_seconds", &[], "When the next run starts.");
 const RUNNING: Metric = Metric::gauge("netjobs_job_running", &[], "How many runs go on.");
 
+/// All of them, in the order of the reference.
+pub const EVERY_JOB: &[&Metric] =
+    &[&RUNS, &FAILURES, &SKIPPED, &UP, &LAST_DURATION, &LAST_SUCCESS, &NEXT_RUN, &RUNNING];
+
 /// One job's series.
 #[derive(Debug)]
 pub(super) struct JobSeries {

@@ -3,6 +3,7 @@
 
 mod families;
 mod jobs;
+
 mod process;
 
 use std::{
@@ -19,6 +20,7 @@ use crate::{
     outcome::Verdict,
 };
 use families::Families;
+pub use jobs::EVERY_JOB;
 use jobs::JobSeries;
 
 /// What `/metrics` shows.
