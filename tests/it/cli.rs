@@ -202,7 +202,8 @@ fn an_interrupted_check_ends_with_the_signal_s_code() {
 /// A running daemon and the address of its HTTP server.
 struct Daemon {
     process: Running,
-    stderr: BufReader<std::process::ChildStderr>,
+    /// Open as long as the daemon may have something to say.
+    _stderr: BufReader<std::process::ChildStderr>,
     address: String,
 }
 
@@ -219,7 +220,7 @@ impl Daemon {
         }
         let rest = line.split("http://").nth(1).unwrap();
         let address = rest.split('/').next().unwrap().to_owned();
-        Self { process, stderr, address }
+        Self { process, _stderr: stderr, address }
     }
 
     #[track_caller]
