@@ -1,5 +1,8 @@
 //! Dispositions of signals: a closed pipe and a full file are errors to handle, not ends of the process. See signal(7).
-#![allow(unsafe_code, reason = "setting a signal's disposition is unsafe in general; none set here runs code")]
+#![allow(
+    unsafe_code,
+    reason = "setting a signal's disposition is unsafe in general; none set here runs code"
+)]
 
 use nix::sys::signal::{SigHandler, Signal, signal};
 
