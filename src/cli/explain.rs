@@ -23,12 +23,10 @@ impl Explain {
         let Some(path) = &self.path else {
             return out::print(&format!("{}\n", schema::paths().join("\n")), Code::Passed);
         };
-        match schema::explain(path) {
-            Some(text) => out::print(&format!("{}\n", text.trim_end()), Code::Passed),
-            None => {
-                let near = super::near(path, &schema::paths());
-                out::fail(Code::Usage, format_args!("there is no kind or key `{path}`{near}"))
-            }
-        }
+        let Some(text) = schema::explain(path) else {
+            let near = super::near(path, &schema::paths());
+            return out::fail(Code::Usage, format_args!("there is no kind or key `{path}`{near}"));
+        };
+        out::print(&format!("{}\n", text.trim_end()), Code::Passed)
     }
 }

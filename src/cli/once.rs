@@ -66,7 +66,7 @@ pub struct Once {
     #[arg(long, value_name = "DURATION", default_value = "5s")]
     drain_idle: Timespan,
 
-    /// Give up CAP_NET_RAW and CAP_NET_BIND_SERVICE too: no port below 1024, no raw ICMP
+    /// Give up `CAP_NET_RAW` and `CAP_NET_BIND_SERVICE` too: no port below 1024, no raw ICMP
     #[arg(long)]
     drop_all: bool,
 }
@@ -95,12 +95,13 @@ impl Once {
             drain_idle: self.drain_idle.0,
         };
         let summary = session::block_on(&runtime, session)?;
-        let failed = written.iter().filter_map(|written| written.result().err());
-        let failed = failed.map(|error| out::fail(Code::Failed, error)).last();
-        Ok(match (summary.exit_code(), failed) {
-            (Code::Passed, Some(code)) => code,
-            (code, _) => code,
-        })
+        let mut code = summary.exit_code();
+        for error in written.iter().filter_map(|written| written.result().err()) {
+            out::fail(Code::Failed, error);
+            // A failed write does not hide why the run itself ended as it did.
+            code = if code == Code::Passed { Code::Failed } else { code };
+        }
+        Ok(code)
     }
 
     /// A word that selects nothing is a mistake: a check that checks nothing must not pass.

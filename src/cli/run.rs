@@ -89,7 +89,7 @@ pub struct Run {
     #[arg(long, value_name = "DURATION", default_value = "5s")]
     drain_idle: Timespan,
 
-    /// Give up CAP_NET_RAW and CAP_NET_BIND_SERVICE too: no port below 1024, no raw ICMP
+    /// Give up `CAP_NET_RAW` and `CAP_NET_BIND_SERVICE` too: no port below 1024, no raw ICMP
     #[arg(long)]
     drop_all: bool,
 }

@@ -1,5 +1,8 @@
-//! Signals that must not end the process: a closed pipe and a full file are errors to handle. See signal(7).
-#![allow(unsafe_code, reason = "setting a signal's disposition is unsafe in general; these two run no code")]
+//! Dispositions of signals: a closed pipe and a full file are errors to handle, not ends of the process. See signal(7).
+#![allow(
+    unsafe_code,
+    reason = "setting a signal's disposition is unsafe in general; none set here runs code"
+)]
 
 use nix::sys::signal::{SigHandler, Signal, signal};
 
@@ -9,13 +12,15 @@ pub fn ignore_write_signals() {
     set(Signal::SIGXFSZ, SigHandler::SigIgn);
 }
 
-/// Gives both their usual meaning again, for a program that this process becomes.
-pub fn restore_write_signals() {
-    set(Signal::SIGPIPE, SigHandler::SigDfl);
-    set(Signal::SIGXFSZ, SigHandler::SigDfl);
+/// Gives these and the signals that end a program their usual meaning again, for a program that this process becomes:
+/// from here on none is caught by a runtime that no longer listens.
+pub fn restore_for_program() {
+    for signal in [Signal::SIGPIPE, Signal::SIGXFSZ, Signal::SIGINT, Signal::SIGTERM] {
+        set(signal, SigHandler::SigDfl);
+    }
 }
 
 fn set(which: Signal, handler: SigHandler) {
-    // SAFETY: neither disposition runs code of ours, so no handler can break an invariant.
+    // SAFETY: no disposition set here runs code of ours, so no handler can break an invariant.
     let _ = unsafe { signal(which, handler) };
 }

@@ -15,7 +15,7 @@ use crate::{
 /// Becomes the program, with the limits and signals that we were started with; gives a shell's code where it cannot.
 pub fn become_program(program: &[OsString], files_before: Option<OpenFiles>) -> Code {
     let Some((name, arguments)) = program.split_first() else { return Code::Passed };
-    signals::restore_write_signals();
+    signals::restore_for_program();
     if let Some(limits) = files_before {
         limits::restore_open_files(limits);
     }
