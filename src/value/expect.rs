@@ -270,5 +270,4 @@ impl JsonSchema for Expect {
 }
 
 #[cfg(test)]
-#[path = "expect_tests.rs"]
 mod tests;
