@@ -88,7 +88,7 @@ pub struct Context {
     meters: Meters,
     stop: Stop,
     deadline: Option<Instant>,
-    listeners: Vec<Arc<Listener>>,
+    listeners: Mutex<Vec<Arc<Listener>>>,
     observer: Arc<dyn Observer>,
     tasks: TaskTracker,
     base: Arc<Path>,
@@ -121,7 +121,7 @@ impl Context {
     /// A context of these parts.
     pub fn new(parts: Parts) -> Self {
         let Parts { shared, name, meters, stop, deadline, listeners, observer, base, ad_hoc } = parts;
-        let tasks = TaskTracker::new();
+        let (tasks, listeners) = (TaskTracker::new(), Mutex::new(listeners));
         Self { shared, name, meters, stop, deadline, listeners, observer, tasks, base, ad_hoc }
     }
 
@@ -161,13 +161,18 @@ impl Context {
     }
 
     /// Every listener that was opened for the spec's key `path`; a range of ports has several.
-    pub fn listeners<'a>(&'a self, path: &'a str) -> impl Iterator<Item = &'a Arc<Listener>> {
-        self.listeners.iter().filter(move |listener| listener.path == path)
+    pub fn listeners(&self, path: &str) -> Vec<Arc<Listener>> {
+        self.all_listeners().into_iter().filter(|listener| listener.path == path).collect()
     }
 
-    /// All listeners of the run, in the order of the spec.
-    pub fn all_listeners(&self) -> &[Arc<Listener>] {
-        &self.listeners
+    /// All listeners of the run, in the order of `Kind::listens`; none once they were released.
+    pub fn all_listeners(&self) -> Vec<Arc<Listener>> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Lets go of the listeners: those that nobody else holds close now, while connections still drain.
+    pub fn release_listeners(&self) {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Starts a task of this run; `drained` waits for it.
@@ -176,6 +181,11 @@ impl Context {
         F: Future<Output: Send> + Send + 'static,
     {
         self.tasks.spawn(task)
+    }
+
+    /// The tasks of the run, for tasks that start others.
+    pub fn tasks(&self) -> &TaskTracker {
+        &self.tasks
     }
 
     /// Waits until every task of the run has ended.

@@ -16,6 +16,8 @@ pub mod run;
 pub mod runtime;
 pub mod schema;
 pub mod session;
+pub mod signals;
+pub mod trace;
 pub mod verb;
 
 use std::ffi::OsString;
@@ -23,9 +25,10 @@ use std::ffi::OsString;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{
+    diagnostic,
     exit::Code,
     kind::KINDS,
-    sys::{limits, signals},
+    sys::{self, limits},
 };
 use out::Color;
 
@@ -100,7 +103,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Code {
             return if error.use_stderr() { Code::Usage } else { Code::Passed };
         }
     };
-    signals::ignore_write_signals();
+    sys::signals::ignore_write_signals();
     let files_before = limits::raise_open_files();
     dispatch(&matches, files_before)
 }
@@ -136,11 +139,8 @@ fn unknown_command(name: &str) -> Code {
 
 /// `; did you mean …?`, where one of the known words is near.
 fn near(word: &str, known: &[String]) -> String {
-    let distance = |candidate: &&String| strsim::damerau_levenshtein(word, candidate);
-    match known.iter().min_by_key(distance) {
-        Some(best) if distance(&best) <= 2.max(word.len() / 3) => format!("; did you mean `{best}`?"),
-        _ => String::new(),
-    }
+    let near = diagnostic::near(word, known.iter().map(String::as_str));
+    near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
 }
 
 #[cfg(test)]

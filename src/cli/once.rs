@@ -1,11 +1,30 @@
 //! `netjobs once`: a smoke check for CI.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueHint;
 
-use super::out::Color;
-use crate::{exit::Code, value::Timespan};
+use super::{
+    files::Files,
+    out::{self, Color},
+    session::{self, Session},
+    trace,
+};
+use crate::{
+    context::Shared,
+    exit::Code,
+    job::load::Loaded,
+    meter::{Counter, Registry},
+    run::{self, Mode},
+    sink::{
+        self, Sink, console,
+        file::{Output, Written},
+        json::Results,
+        junit::Junit,
+        tap::Tap,
+    },
+    value::Timespan,
+};
 
 /// Run every job once, as a smoke check for CI
 ///
@@ -47,7 +66,7 @@ pub struct Once {
     #[arg(long, value_name = "DURATION", default_value = "5s")]
     drain_idle: Timespan,
 
-    /// Give up CAP_NET_RAW and CAP_NET_BIND_SERVICE too
+    /// Give up CAP_NET_RAW and CAP_NET_BIND_SERVICE too: no port below 1024, no raw ICMP
     #[arg(long)]
     drop_all: bool,
 }
@@ -55,7 +74,82 @@ pub struct Once {
 impl Once {
     /// Runs all of them.
     pub fn run(&self, color: Color) -> Code {
-        let _ = (self, color);
-        Code::Failed
+        self.try_run(color).unwrap_or_else(|code| code)
     }
+
+    fn try_run(&self, color: Color) -> Result<Code, Code> {
+        let files = Files::of(&self.paths);
+        let loaded = files.load_or_say(color)?;
+        self.check_selected(&loaded)?;
+        let runtime = session::prepare(self.drop_all)?;
+        trace::to_stderr();
+        let (sinks, written) = self.sinks(&files.name(), color);
+        let session = Session {
+            set: session::set(loaded),
+            loader: None,
+            mode: Mode::Once { select: self.select.clone() },
+            sinks,
+            shared: Shared::new(Registry::new(SERIES)),
+            dropped: Counter::default(),
+            grace: self.grace.0,
+            drain_idle: self.drain_idle.0,
+        };
+        let summary = session::block_on(&runtime, session)?;
+        let failed = written.iter().filter_map(|written| written.result().err());
+        let failed = failed.map(|error| out::fail(Code::Failed, error)).last();
+        Ok(match (summary.exit_code(), failed) {
+            (Code::Passed, Some(code)) => code,
+            (code, _) => code,
+        })
+    }
+
+    /// A word that selects nothing is a mistake: a check that checks nothing must not pass.
+    fn check_selected(&self, loaded: &Loaded) -> Result<(), Code> {
+        let names: Vec<String> = loaded.jobs.iter().map(|job| job.name.to_string()).collect();
+        let left_out = loaded.left_out.iter().map(|(name, _)| name);
+        let is_known = |word: &str| names.iter().chain(left_out.clone()).any(|name| run::selects(word, name));
+        match self.select.iter().find(|word| !is_known(word)) {
+            None => Ok(()),
+            Some(word) => {
+                let near = super::near(word, &names);
+                Err(out::fail(Code::Usage, format_args!("--select: there is no job `{word}`{near}")))
+            }
+        }
+    }
+
+    /// The console and the result files; a file on stdout moves the console to stderr.
+    fn sinks(&self, suite: &str, color: Color) -> (Vec<Box<dyn Sink>>, Vec<Written>) {
+        let units = || session::units();
+        let (mut sinks, mut written): (Vec<Box<dyn Sink>>, _) = (vec![], vec![]);
+        if let Some(path) = &self.junit {
+            let (junit, done) = Junit::new(output(path), suite, units());
+            sinks.push(Box::new(junit));
+            written.push(done);
+        }
+        if let Some(path) = &self.json {
+            let (results, done) = Results::new(output(path));
+            sinks.push(Box::new(results));
+            written.push(done);
+        }
+        if let Some(path) = &self.tap {
+            let (tap, done) = Tap::new(output(path), units());
+            sinks.push(Box::new(tap));
+            written.push(done);
+        }
+        let files = [&self.junit, &self.json, &self.tap];
+        let is_taken = files.into_iter().flatten().any(|path| is_stdout(path));
+        sinks.push(Box::new(session::console(console::Mode::Once, color, is_taken)));
+        (sinks, written)
+    }
+}
+
+/// More than any smoke check has.
+const SERIES: usize = 1_000_000;
+
+fn is_stdout(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+fn output(path: &Path) -> Output {
+    if is_stdout(path) { Output::Stream(sink::stdout()) } else { Output::File(path.to_owned()) }
 }

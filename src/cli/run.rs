@@ -1,14 +1,43 @@
 //! `netjobs run`: the daemon.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    fs,
+    io::{self, IsTerminal, Write},
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+};
 
 use clap::{
     ValueEnum, ValueHint,
     builder::{PossibleValuesParser, TypedValueParser},
 };
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::out::Color;
-use crate::{exit::Code, sink::Level, value::Timespan};
+use super::{
+    files::Files,
+    out::{self, Color},
+    session::{self, Session},
+    trace,
+};
+use crate::{
+    context::Shared,
+    exit::Code,
+    http::{self, Reload, Site},
+    meter::Registry,
+    run::{self, Control, Loader, Mode},
+    sink::{
+        self, Level,
+        history::History,
+        json::{self, Log},
+        line::Pretty,
+        metrics::Metrics,
+        queue::Queue,
+    },
+    sys::rights::{self, Right},
+    value::Timespan,
+};
 
 /// Run jobs on their schedules until ended, and serve metrics
 ///
@@ -60,7 +89,7 @@ pub struct Run {
     #[arg(long, value_name = "DURATION", default_value = "5s")]
     drain_idle: Timespan,
 
-    /// Give up CAP_NET_RAW and CAP_NET_BIND_SERVICE too, once the first files are open
+    /// Give up CAP_NET_RAW and CAP_NET_BIND_SERVICE too: no port below 1024, no raw ICMP
     #[arg(long)]
     drop_all: bool,
 }
@@ -88,7 +117,108 @@ struct WrongLevel(String);
 impl Run {
     /// Runs until a signal.
     pub fn run(&self, color: Color) -> Code {
-        let _ = (self, color);
-        Code::Failed
+        self.try_run(color).unwrap_or_else(|code| code)
     }
+
+    fn try_run(&self, color: Color) -> Result<Code, Code> {
+        let files = Files::of(&self.paths);
+        let loaded = files.load_or_say(color)?;
+        let log = self.open_log()?;
+        let registry = Registry::new(self.metrics_max_series);
+        let metrics = Metrics::new(registry.clone())
+            .map_err(|error| out::fail(Code::Failed, format_args!("set up the metrics: {error}")))?;
+        let runtime = session::prepare(self.drop_all)?;
+        let log = self.log(log, color, &metrics)?;
+        let history = History::new();
+        let session = Session {
+            set: session::set(loaded),
+            loader: Some(loader(files)),
+            mode: Mode::Daemon,
+            sinks: vec![Box::new(metrics.sink()), Box::new(history.sink()), Box::new(log)],
+            shared: Shared::new(registry),
+            dropped: metrics.events_dropped.clone(),
+            grace: self.grace.0,
+            drain_idle: self.drain_idle.0,
+        };
+        runtime.block_on(self.serve(session, metrics, history))
+    }
+
+    /// Serves HTTP beside the engine, also while it drains.
+    async fn serve(&self, session: Session, metrics: Arc<Metrics>, history: History) -> Result<Code, Code> {
+        let at = self.web_listen_address;
+        let listener = listen(at).map_err(|error| {
+            let hint = "choose another address with `--web.listen-address`, such as 127.0.0.1:0";
+            out::fail(Code::Failed, format_args!("listen on {at} for metrics: {error}\nhint: {hint}"))
+        })?;
+        let at = listener.local_addr().unwrap_or(at);
+        let (control, commands) = run::control();
+        let reload = self.web_enable_lifecycle.then(|| reload(control.clone()));
+        let (server, stop) = (TaskTracker::new(), CancellationToken::new());
+        server.spawn(http::serve(listener, Site { metrics, history, reload }, stop.clone()));
+        let jobs = session.set.jobs.len();
+        let version = env!("CARGO_PKG_VERSION");
+        out::say(format_args!("netjobs {version} runs {jobs} jobs; metrics on http://{at}/metrics"));
+        let summary = session::run(session, control, commands).await;
+        stop.cancel();
+        server.close();
+        server.wait().await;
+        summary
+            .map(|summary| summary.exit_code())
+            .map_err(|error| out::fail(Code::Failed, format_args!("catch signals: {error}")))
+    }
+
+    /// Where the log goes; opened with the rights that the program was started with.
+    fn open_log(&self) -> Result<Box<dyn Write + Send>, Code> {
+        let Some(path) = &self.log_file else { return Ok(sink::stdout()) };
+        match fs::OpenOptions::new().append(true).create(true).open(path) {
+            Ok(file) => Ok(Box::new(file)),
+            Err(error) => Err(out::fail(Code::Failed, format_args!("open {}: {error}", path.display()))),
+        }
+    }
+
+    fn log(&self, out: Box<dyn Write + Send>, color: Color, metrics: &Metrics) -> Result<Log, Code> {
+        let stdout = io::stdout();
+        let is_terminal = self.log_file.is_none() && stdout.is_terminal();
+        let format = self.log_format.unwrap_or(if is_terminal { Format::Pretty } else { Format::Json });
+        let queue = Queue::start(out, metrics.log_dropped.clone())
+            .map_err(|error| out::fail(Code::Failed, format_args!("start a thread: {error}")))?;
+        let is_coloured = match &self.log_file {
+            None => color.on(&stdout),
+            Some(_) => color == Color::Always,
+        };
+        let written = match format {
+            Format::Json => json::Format::Json,
+            Format::Pretty => json::Format::Pretty(Pretty::new(is_coloured)),
+        };
+        let log = Log::new(queue, written, self.log_level);
+        trace::to_log(self.log_level, (format == Format::Json).then(|| log.diagnostics()));
+        Ok(log)
+    }
+}
+
+/// `POST /-/reload`: says what came of it.
+fn reload(control: Control) -> Reload {
+    Box::new(move || {
+        let control = control.clone();
+        Box::pin(async move {
+            let done = control.reload().await.map_err(|report| report.render(false))?;
+            let [added, removed, changed] = [&done.added, &done.removed, &done.changed].map(Vec::len);
+            Ok(format!("{added} added, {removed} removed, {changed} changed, {} kept", done.kept))
+        })
+    })
+}
+
+/// Reads the same files anew for a reload.
+fn loader(files: Files) -> Loader {
+    Box::new(move || {
+        let loaded = files.load();
+        if loaded.report.has_errors() { Err(loaded.report) } else { Ok(session::set(loaded)) }
+    })
+}
+
+/// Opens the address for HTTP; a port below 1024 with its right.
+fn listen(at: SocketAddr) -> io::Result<TcpListener> {
+    let listener = rights::with(Right::NetBindService, || std::net::TcpListener::bind(at))?;
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
 }

@@ -1,1 +1,112 @@
-//! session
+//! One run of the engine with its sinks and signals: what `run`, `once` and the ad-hoc verbs have in common.
+
+use std::{
+    io::{self, IsTerminal},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{runtime::Runtime, sync::mpsc};
+use tokio_util::task::TaskTracker;
+
+use super::{
+    out::{self, Color},
+    runtime,
+    signals::Signals,
+};
+use crate::{
+    context::Shared,
+    exit::Code,
+    job::load::Loaded,
+    kind::KINDS,
+    meter::Counter,
+    run::{self, Commands, Control, Loader, Mode, Set, Start, Summary, SystemClock},
+    sink::{
+        self, Sink,
+        console::{self, Console, Look},
+        units::Units,
+    },
+    sys::rights::{self, Right},
+};
+
+/// Events that may wait for the sinks.
+const EVENTS: usize = 4096;
+
+/// What the engine is started with.
+pub struct Session {
+    /// The jobs.
+    pub set: Set,
+    /// Reads the files anew.
+    pub loader: Option<Loader>,
+    /// How long it runs.
+    pub mode: Mode,
+    /// Who reads the events.
+    pub sinks: Vec<Box<dyn Sink>>,
+    /// The process's shared parts.
+    pub shared: Arc<Shared>,
+    /// Events that found no room.
+    pub dropped: Counter,
+    /// How long runs and connections may go on after the first signal.
+    pub grace: Duration,
+    /// How long a draining connection must be silent.
+    pub drain_idle: Duration,
+}
+
+/// Gives up what no run needs and makes the runtime, in this order: threads inherit rights.
+pub fn prepare(drop_all: bool) -> Result<Runtime, Code> {
+    rights::keep_only(if drop_all { &[] } else { Right::ALL });
+    runtime::build().map_err(|error| {
+        let hint = "raise the limit of processes and threads (`ulimit -u`, the pids limit of the container)";
+        out::fail(Code::Failed, format_args!("start a thread: {error}\nhint: {hint}"))
+    })
+}
+
+/// Runs a session that nobody else controls.
+pub fn block_on(runtime: &Runtime, session: Session) -> Result<Summary, Code> {
+    let (control, commands) = run::control();
+    runtime
+        .block_on(run(session, control, commands))
+        .map_err(|error| out::fail(Code::Failed, format_args!("catch signals: {error}")))
+}
+
+/// The console for people; on stderr alone where stdout is somebody else's.
+pub fn console(mode: console::Mode, color: Color, is_stdout_taken: bool) -> Console {
+    let (stdout, stderr) = (io::stdout(), io::stderr());
+    let look = |colour, terminal| Look { colour, terminal, progress: stderr.is_terminal() };
+    if is_stdout_taken {
+        let look = look(color.on(&stderr), stderr.is_terminal());
+        return Console::new(mode, look, units(), sink::stderr(), sink::stderr());
+    }
+    let look = look(color.on(&stdout), stdout.is_terminal());
+    Console::new(mode, look, units(), sink::stdout(), sink::stderr())
+}
+
+/// The units of all kinds' measurements.
+pub fn units() -> Units {
+    Units::new(KINDS.iter().map(|facts| (facts.name, facts.measures)))
+}
+
+/// Runs the session until it is over, and hands each event to each sink.
+///
+/// Must be called in a runtime. `control` is the other end of `commands`; signals go to it.
+pub async fn run(session: Session, control: Control, commands: Commands) -> io::Result<Summary> {
+    let Session { set, loader, mode, sinks, shared, dropped, grace, drain_idle } = session;
+    let signals = Signals::catch(loader.is_some())?;
+    let (events, receiver) = mpsc::channel(EVENTS);
+    let clock = Arc::new(SystemClock);
+    let start = Start { set, shared, events, dropped, commands, loader, mode, grace, drain_idle, clock };
+    let tracker = TaskTracker::new();
+    let pump = tracker.spawn(sink::pump(receiver, sinks));
+    let signals = tracker.spawn(signals.tell(control));
+    let summary = run::run(start).await;
+    // The last sender is gone: the pump ends once every sink has had its say.
+    let _ = pump.await;
+    signals.abort();
+    Ok(summary)
+}
+
+/// What the files came to, as the engine takes it.
+pub fn set(loaded: Loaded) -> Set {
+    let left_out = loaded.left_out.into_iter().map(|(name, why)| (name.into(), why)).collect();
+    Set { jobs: loaded.jobs, left_out }
+}

@@ -87,15 +87,17 @@ fn snippet(place: &Place, color: bool) -> String {
 
 /// The part of a line around a span, at most `WIDTH` characters, made harmless, and where the span is in it.
 fn window(line: &str, span: Range<usize>) -> (String, Range<usize>) {
-    let before: Vec<char> = line[..span.start].chars().rev().take(WIDTH / 2).collect();
+    let is_short = line.chars().nth(WIDTH).is_none();
+    let most = if is_short { WIDTH } else { WIDTH / 2 };
+    let before: Vec<char> = line[..span.start].chars().rev().take(most).collect();
     let cut_before = before.iter().map(|c| c.len_utf8()).sum::<usize>() < span.start;
     let mut text = String::from(if cut_before { "…" } else { "" });
     text.extend(before.into_iter().rev().map(harmless));
     let start = text.len();
-    text.extend(line[span.clone()].chars().take(WIDTH / 2).map(harmless));
+    text.extend(line[span.clone()].chars().take(most).map(harmless));
     let end = text.len();
     let room = WIDTH.saturating_sub(text.chars().count());
-    let shown = line[span.clone()].chars().count().min(WIDTH / 2);
+    let shown = line[span.clone()].chars().count().min(most);
     let mut rest = line[span.start..].chars().skip(shown);
     text.extend(rest.by_ref().take(room).map(harmless));
     if rest.next().is_some() {
@@ -114,8 +116,12 @@ fn harmless(c: char) -> char {
         '\t' => ' ',
         '\0'..='\u{1f}' => char::from_u32(0x2400 + u32::from(c)).unwrap_or('\u{fffd}'),
         '\u{7f}' => '\u{2421}',
-        '\u{80}'..='\u{9f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' => '\u{fffd}',
-        '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' => '\u{fffd}',
+        '\u{80}'..='\u{9f}'
+        | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}'
+        | '\u{feff}'
+        | '\u{fff9}'..='\u{fffb}' => '\u{fffd}',
         c => c,
     }
 }

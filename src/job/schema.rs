@@ -158,10 +158,9 @@ pub fn job_file() -> Value {
     let one_kind: Vec<Value> = SCHEMAS.kinds.iter().map(|(name, _)| json!({ "required": [name] })).collect();
     let mut refused = Map::new();
     for facts in KINDS {
-        let others = common_keys().filter(|key| match facts.service {
-            true => !OF_SERVICES.contains(key),
-            false => *key == "open",
-        });
+        let refused_key =
+            |key: &&str| if facts.service { !OF_SERVICES.contains(key) } else { *key == "open" };
+        let others = common_keys().filter(refused_key);
         let others: Map<String, Value> = others.map(|key| (key.to_owned(), Value::Bool(false))).collect();
         refused.insert(facts.name.to_owned(), json!({ "properties": others }));
     }

@@ -10,6 +10,7 @@ pub mod interfaces;
 pub mod ipc;
 pub mod ipv6;
 pub mod ping;
+mod service;
 pub mod sweep;
 pub mod wait;
 

@@ -112,7 +112,7 @@ impl Registry {
             let mut after = None;
             let mut bare = true;
             loop {
-                after = self.lock().render_part(out, name, after, &mut bare);
+                after = self.lock().render_part(out, name, after.as_ref(), &mut bare);
                 if after.is_none() {
                     break;
                 }
@@ -158,12 +158,12 @@ impl Inner {
         &self,
         out: &mut String,
         family: &str,
-        after: Option<Arc<str>>,
+        after: Option<&Arc<str>>,
         bare: &mut bool,
     ) -> Option<Arc<str>> {
         let family = self.families.get(family)?;
         let mut left = PART;
-        let start = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let start = after.map_or(Bound::Unbounded, |after| Bound::Excluded(&**after));
         for (job, all) in family.jobs.range::<str, _>((start, Bound::Unbounded)) {
             for (labels, series) in all {
                 if std::mem::take(bare) {

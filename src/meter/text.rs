@@ -5,9 +5,8 @@ use std::fmt::Write as _;
 use super::{Counter, Gauge, Histogram};
 use crate::outcome::{Metric, MetricType};
 
-/// Appends `name="value"`, with a comma before it where something stands already.
-///
-/// Prometheus refuses a whole scrape for one NUL, so that one character is replaced; all others pass.
+/// Appends `name="value"`, with a comma before it where something stands already. All but three characters stand as
+/// they are, control characters too.
 pub(super) fn write_label(out: &mut String, name: &str, value: &str) {
     if !out.is_empty() {
         out.push(',');
@@ -19,7 +18,6 @@ pub(super) fn write_label(out: &mut String, name: &str, value: &str) {
             '\\' => out.push_str("\\\\"),
             '"' => out.push_str("\\\""),
             '\n' => out.push_str("\\n"),
-            '\0' => out.push('\u{fffd}'),
             other => out.push(other),
         }
     }
@@ -106,10 +104,10 @@ mod tests {
     }
 
     #[test]
-    fn labels_escape_what_the_format_needs_and_replace_nul() {
+    fn labels_escape_what_the_format_needs_and_nothing_else() {
         let mut out = String::new();
         write_label(&mut out, "a", "q\" b\\ n\n r\r esc\u{1b} rtl\u{202e} nul\0");
         write_label(&mut out, "b", "");
-        assert_eq!(out, "a=\"q\\\" b\\\\ n\\n r\r esc\u{1b} rtl\u{202e} nul\u{fffd}\",b=\"\"");
+        assert_eq!(out, "a=\"q\\\" b\\\\ n\\n r\r esc\u{1b} rtl\u{202e} nul\0\",b=\"\"");
     }
 }

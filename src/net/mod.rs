@@ -1,13 +1,17 @@
 //! What several rooms share on the network: resolve, dial, listen, relay, icmp, interfaces. Knows no job and no kind.
 
+pub mod accept;
+pub mod datagram;
 pub mod dial;
 pub mod http;
 pub mod icmp;
 pub mod interface;
 pub mod listen;
 pub mod probe;
+pub mod rate;
 pub mod relay;
 pub mod resolve;
+pub mod rtt;
 pub mod stream;
 
 use std::io;

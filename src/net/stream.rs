@@ -4,7 +4,7 @@
 
 use std::{
     fmt, io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Shutdown, SocketAddr},
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -67,6 +67,15 @@ impl Stream {
     /// Breaks the connection off.
     pub fn reset(self) {
         self.reset_on_close();
+    }
+
+    /// Ends both directions in order; bytes that the kernel holds still reach the peer.
+    pub fn finish(&self) {
+        // It fails only where the peer has broken the connection off already.
+        let _ = match self {
+            Self::Tcp(tcp) => SockRef::from(tcp).shutdown(Shutdown::Write),
+            Self::Unix(unix) => SockRef::from(unix).shutdown(Shutdown::Write),
+        };
     }
 
     /// Whether the kernel has reported an error that nobody has read yet. Costs no system call.

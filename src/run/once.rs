@@ -26,7 +26,7 @@ impl Engine {
             return set;
         }
         let by_name: HashMap<&str, &Job> = set.jobs.iter().map(|job| (job.name.as_str(), job)).collect();
-        let matches = |job: &&Job| select.iter().any(|pattern| is_match(pattern, job.name.as_str()));
+        let matches = |job: &&Job| select.iter().any(|pattern| selects(pattern, job.name.as_str()));
         let mut wanted: Vec<&Job> = set.jobs.iter().filter(matches).collect();
         let mut names = HashSet::new();
         while let Some(job) = wanted.pop() {
@@ -88,17 +88,17 @@ impl Engine {
 }
 
 /// Whether a name matches a pattern in which `*` stands for any text and `?` for one character.
-fn is_match(pattern: &str, name: &str) -> bool {
+pub fn selects(pattern: &str, name: &str) -> bool {
     let mut rest = pattern.chars();
     match rest.next() {
         None => name.is_empty(),
         Some('*') => {
             let tail = rest.as_str();
-            (0..=name.len()).any(|at| name.is_char_boundary(at) && is_match(tail, &name[at..]))
+            (0..=name.len()).any(|at| name.is_char_boundary(at) && selects(tail, &name[at..]))
         }
         Some(one) => {
             let mut chars = name.chars();
-            chars.next().is_some_and(|c| one == '?' || one == c) && is_match(rest.as_str(), chars.as_str())
+            chars.next().is_some_and(|c| one == '?' || one == c) && selects(rest.as_str(), chars.as_str())
         }
     }
 }

@@ -80,7 +80,7 @@ impl Pretty {
             Event::Started { jobs } => format!("started: {}", counted(jobs.len(), "job")),
             Event::Stopped => "stopped".into(),
             Event::JobReady { job, addresses } => {
-                format!("{} ({}) {} on {}", job.name, job.kind, self.ready(), addresses.join(", "))
+                format!("{} ({}) {} on {}", job.name, job.kind, self.ready(), places(addresses))
             }
             Event::RunFinished(run) => {
                 let now = (run.verdict, run.reason);
@@ -187,6 +187,11 @@ pub fn host(notice: &Notice) -> Option<String> {
     Some(format!("{} {from}{to} ({why}{rtt})", peer(host)))
 }
 
+/// Addresses with commas.
+pub fn places(addresses: &[String]) -> String {
+    addresses.iter().map(|address| peer(address)).collect::<Vec<_>>().join(", ")
+}
+
 /// `1 job`, `2 jobs`.
 pub fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
@@ -232,7 +237,7 @@ mod tests {
         let all = testing::all();
         let lines = all.iter().filter_map(|event| pretty.line(event, least));
         lines
-            .map(|line| line.split_once("Z").unwrap().1.trim_start_matches("\u{1b}[0m").trim().to_owned())
+            .map(|line| line.split_once('Z').unwrap().1.trim_start_matches("\u{1b}[0m").trim().to_owned())
             .collect()
     }
 

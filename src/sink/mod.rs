@@ -11,6 +11,7 @@ pub mod line;
 pub mod metrics;
 pub mod queue;
 pub mod record;
+mod results;
 pub mod tap;
 #[doc(hidden)]
 pub mod testing;

@@ -84,8 +84,7 @@ fn open() -> io::Result<OwnedFd> {
 }
 
 fn send(fd: &OwnedFd, table: u16, request: &[u8]) -> io::Result<()> {
-    #[expect(clippy::cast_sign_loss, reason = "flags of the header are bits")]
-    let flags = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16;
+    let flags = u16::try_from(libc::NLM_F_REQUEST | libc::NLM_F_DUMP).unwrap_or_default();
     let length = u32::try_from(HEADER + request.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
     let mut message = Vec::with_capacity(HEADER + request.len());
     message.extend_from_slice(&length.to_ne_bytes());

@@ -122,7 +122,7 @@ text_value!(
     Timespan,
     "a duration with a unit, such as \"10s\"",
     "A length of time with units: d, h, m, s, ms, us, ns.",
-    ["500ms", "10s", "1m30s"]
+    ["10s", "500ms", "1m30s"]
 );
 
 #[cfg(test)]

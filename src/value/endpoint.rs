@@ -299,7 +299,9 @@ fn parse_host_ports(text: &str) -> Result<(Host, Ports), Wrong> {
 
 fn parse_ports(text: &str) -> Result<Ports, Wrong> {
     let port = |text: &str| {
-        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        // `012` is ten to some readers and twelve to others.
+        let padded = text.len() > 1 && text.starts_with('0');
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) && !padded;
         text.parse::<u16>().ok().filter(|_| digits).ok_or_else(|| {
             Wrong::new(format!("`{}` is not a port", text.escape_debug()), "write a port from 1 to 65535")
         })

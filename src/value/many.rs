@@ -14,6 +14,11 @@ use super::Wrong;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Many<T>(pub Vec<T>);
 
+/// The path of an entry below a kind: of the key itself where the entry stands alone.
+pub fn path(key: &str, index: usize, count: usize) -> String {
+    if count == 1 { key.to_owned() } else { format!("{key}[{index}]") }
+}
+
 impl<T> Deref for Many<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {

@@ -41,7 +41,7 @@ impl Deref for Flag {
 }
 
 /// A scalar before it is known what it should be.
-struct Scalar<T>(PhantomData<T>, &'static str);
+struct Scalar<T>(PhantomData<T>, &'static str, &'static str);
 
 impl<T: FromStr> de::Visitor<'_> for Scalar<T> {
     type Value = T;
@@ -72,7 +72,7 @@ impl<T: FromStr> Scalar<T> {
         // `012` is ten to some readers and twelve to others.
         let padded = trimmed.len() > 1 && trimmed.starts_with('0') && !trimmed.contains('.');
         trimmed.parse().ok().filter(|_| !padded).ok_or_else(|| {
-            let hint = if padded { "leave the leading zero out".into() } else { format!("write {}", self.1) };
+            let hint = if padded { "leave the leading zero out".into() } else { format!("write {}", self.2) };
             Wrong::new(format!("`{}` is not {}", text.escape_debug(), self.1), hint).into_serde()
         })
     }
@@ -103,14 +103,15 @@ whole!(
 
 impl<'de, T: Whole> Deserialize<'de> for Number<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Scalar::<T>(PhantomData, T::EXPECTING)).map(Self)
+        deserializer.deserialize_any(Scalar::<T>(PhantomData, T::EXPECTING, "one, such as `4`")).map(Self)
     }
 }
 
 impl<'de> Deserialize<'de> for AtLeastOne {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         const EXPECTING: &str = "a whole number of at least 1";
-        let number = deserializer.deserialize_any(Scalar::<u32>(PhantomData, EXPECTING))?;
+        let number =
+            deserializer.deserialize_any(Scalar::<u32>(PhantomData, EXPECTING, "one, such as `4`"))?;
         if number == 0 {
             return Err(Wrong::new(format!("`0` is not {EXPECTING}"), "write 1 or more").into_serde());
         }
@@ -120,7 +121,9 @@ impl<'de> Deserialize<'de> for AtLeastOne {
 
 impl<'de> Deserialize<'de> for Flag {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Scalar::<bool>(PhantomData, "`true` or `false`")).map(Self)
+        deserializer
+            .deserialize_any(Scalar::<bool>(PhantomData, "`true` or `false`", "`true` or `false`"))
+            .map(Self)
     }
 }
 
@@ -143,6 +146,7 @@ impl JsonSchema for AtLeastOne {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "description": "a whole number of at least 1",
+            "examples": [3],
             "anyOf": [{ "type": "integer", "minimum": 1, "maximum": u32::MAX }, { "type": "string", "pattern": r"^[0-9]+$|\$" }],
         })
     }
@@ -164,7 +168,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check<T: Whole + PartialEq + fmt::Debug>(text: &str, expected: Option<T>) {
+    fn check<T: Whole + Copy + PartialEq + fmt::Debug>(text: &str, expected: Option<T>) {
         let text: de::value::StrDeserializer<'_, Error> = text.into_deserializer();
         assert_eq!(Number::<T>::deserialize(text).ok().map(|number| number.0), expected);
     }
@@ -181,7 +185,7 @@ mod tests {
 
     #[test]
     fn floats_count_where_they_are_whole() {
-        let read = |number: f64| {
+        let read = |number: f64| -> Option<u32> {
             let number: de::value::F64Deserializer<Error> = number.into_deserializer();
             Number::<u32>::deserialize(number).ok().map(|number| number.0)
         };

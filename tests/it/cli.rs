@@ -4,22 +4,14 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
-    process::{Child, Command, Output, Stdio},
+    net::{SocketAddr, TcpListener, TcpStream},
+    process::{Command, Output, Stdio},
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
-/// The built binary in a folder of its own, with nothing of the tester's environment that changes what it prints.
-fn netjobs(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_netjobs"));
-    command.args(arguments).env_remove("NO_COLOR").current_dir(std::env::temp_dir()).stdin(Stdio::null());
-    command
-}
+use crate::program::{Running, netjobs};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -28,71 +20,14 @@ fn text(bytes: &[u8]) -> String {
 /// Runs to the end and compares the exit code.
 #[track_caller]
 fn check(arguments: &[&str], code: i32) -> Output {
-    let output = netjobs(arguments).output().unwrap();
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {output:?}");
-    output
-}
-
-/// A running netjobs, which ends with the test.
-struct Running {
-    child: Child,
-    stdout: BufReader<std::process::ChildStdout>,
-    stderr: BufReader<std::process::ChildStderr>,
-}
-
-impl Running {
-    fn start(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        Self { child, stdout, stderr }
-    }
-
-    /// The first line on stdout that holds these words.
-    #[track_caller]
-    fn line_with(&mut self, words: &str) -> String {
-        find_line(&mut self.stdout, words)
-    }
-
-    /// The first line on stderr that holds these words.
-    #[track_caller]
-    fn complaint_with(&mut self, words: &str) -> String {
-        find_line(&mut self.stderr, words)
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill(self.pid(), signal).unwrap();
-    }
-
-    fn pid(&self) -> Pid {
-        Pid::from_raw(i32::try_from(self.child.id()).unwrap())
-    }
-
-    /// Waits for the end and gives the exit code.
-    fn code(&mut self) -> Option<i32> {
-        self.child.wait().unwrap().code()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    check_command(&mut netjobs(arguments), code)
 }
 
 #[track_caller]
-fn find_line(reader: &mut impl BufRead, words: &str) -> String {
-    let mut seen = String::new();
-    loop {
-        let mut line = String::new();
-        let read = reader.read_line(&mut line).unwrap();
-        assert_ne!(read, 0, "no line with `{words}` in:\n{seen}");
-        if line.contains(words) {
-            return line;
-        }
-        seen.push_str(&line);
-    }
+fn check_command(command: &mut Command, code: i32) -> Output {
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(code), "{command:?}: {output:?}");
+    output
 }
 
 /// The records of `--json`, one a line.
@@ -100,14 +35,12 @@ fn records(output: &Output) -> Vec<Value> {
     text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// The port at the end of the first `HOST:PORT` behind some words.
-#[track_caller]
-fn port_in(line: &str) -> u16 {
-    let ports = line.split(|c: char| !c.is_ascii_digit() && c != ':' && c != '.');
-    let port = ports.filter_map(|word| word.rsplit_once(':')).find_map(|(host, port)| {
-        host.ends_with(|c: char| c.is_ascii_digit()).then(|| port.parse().ok()).flatten()
-    });
-    port.unwrap_or_else(|| panic!("no port in {line}"))
+/// An address where connections are refused, for as long as the socket lives: bound, and never listened on.
+fn refusing() -> (socket2::Socket, String) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap().to_string();
+    (socket, address)
 }
 
 /// A folder with one job file.
@@ -158,7 +91,8 @@ fn wrong_files_end_with_2_and_right_ones_with_0() {
 
 #[test]
 fn next_prints_starts_later_than_from_and_not_later_than_until() {
-    let jobs = folder("jobs:\n  - name: a\n    cron: '0 6 * * *'\n    timezone: Europe/Berlin\n    ipc: {}\n");
+    let jobs =
+        folder("jobs:\n  - name: a\n    cron: '0 6 * * *'\n    timezone: Europe/Berlin\n    ipc: {}\n");
     let span = ["--from", "2027-03-27T05:00:00Z", "--until", "2027-03-29T04:00:00Z", "--json"];
     let output = check(&[&["next", path(&jobs)], &span[..]].concat(), 0);
     let starts: Vec<Value> = records(&output).into_iter().map(|record| record["start"].clone()).collect();
@@ -168,31 +102,27 @@ fn next_prints_starts_later_than_from_and_not_later_than_until() {
 #[test]
 fn an_echo_verb_serves_until_ended_and_an_exchange_verb_checks_it() {
     let mut echo = Running::start(&mut netjobs(&["echo", "127.0.0.1:0"]));
-    let port = port_in(&echo.line_with("127.0.0.1:"));
-    let to = format!("127.0.0.1:{port}");
+    let to = echo.ready("tcp://");
     check(&["exchange", &to, "--send", "hello", "--count", "3"], 0);
     check(&["exchange", &to, "--send", "hello", "--want", "goodbye", "--timeout", "300ms"], 1);
     let output = check(&["exchange", &to, "--send", "hello", "--json", "--expect", "received_bytes=5"], 0);
     let last = records(&output).pop().unwrap();
     assert_eq!((&last["event"], &last["verdict"]), (&"run_finished".into(), &"passed".into()));
-    echo.signal(Signal::SIGTERM);
-    assert_eq!(echo.code(), Some(0));
+    assert_eq!(echo.end(Signal::SIGTERM), Some(0));
 }
 
 #[test]
 fn a_forward_verb_passes_bytes_on() {
     let mut echo = Running::start(&mut netjobs(&["echo", "127.0.0.1:0"]));
-    let upstream = format!("127.0.0.1:{}", port_in(&echo.line_with("127.0.0.1:")));
-    let mut forward = Running::start(&mut netjobs(&["forward", "--listen", "127.0.0.1:0", "--to", &upstream]));
-    let port = port_in(&forward.line_with("127.0.0.1:"));
-    let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let upstream = echo.ready("tcp://");
+    let mut forward = Running::start(&mut netjobs(&["forward", "--listen", "0", "--to", &upstream]));
+    let mut client = TcpStream::connect(forward.ready("tcp://")).unwrap();
     client.write_all(b"through and back").unwrap();
     client.shutdown(std::net::Shutdown::Write).unwrap();
     let mut back = String::new();
     client.read_to_string(&mut back).unwrap();
     assert_eq!(back, "through and back");
-    forward.signal(Signal::SIGINT);
-    assert_eq!(forward.code(), Some(0));
+    assert_eq!(forward.end(Signal::SIGINT), Some(0));
 }
 
 #[test]
@@ -215,22 +145,26 @@ fn wrong_values_are_told_by_flag_with_a_hint() {
 
 #[test]
 fn a_wait_that_times_out_ends_with_124_and_runs_nothing() {
-    // Bound and never listened on: it refuses, and nobody else can have it.
-    let bound = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    bound.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
-    let to = bound.local_addr().unwrap().as_socket().unwrap().to_string();
+    let (_socket, to) = refusing();
     let output = check(&["wait", &to, "-t", "250ms", "--", "sh", "-c", "echo ran"], 124);
-    assert!(!text(&output.stdout).contains("ran"));
+    assert_eq!(text(&output.stdout), "");
+}
+
+#[test]
+fn once_never_says_124() {
+    let (_socket, to) = refusing();
+    let jobs = folder(&format!("jobs:\n  - name: a\n    wait: {{ for: 'tcp://{to}', timeout: 200ms }}\n"));
+    check(&["once", path(&jobs)], 1);
 }
 
 #[test]
 fn a_wait_becomes_its_program_with_its_exit_code_limits_and_rights() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let to = listener.local_addr().unwrap().to_string();
-    let script = "ulimit -n; grep CapEff /proc/self/status; exit 7";
+    let script = "ulimit -n; grep -E 'Cap(Inh|Prm|Eff|Amb)|SigIgn' /proc/self/status; exit 7";
     let output = check(&["wait", &to, "--", "sh", "-c", script], 7);
     let direct = Command::new("sh").args(["-c", script]).output().unwrap();
-    assert!(text(&output.stdout).ends_with(&text(&direct.stdout)), "{output:?} {direct:?}");
+    assert_eq!(text(&output.stdout), text(&direct.stdout));
     check(&["wait", &to, "--", "/no/such/program"], 127);
     check(&["wait", &to, "--", "/etc/passwd"], 126);
 }
@@ -242,19 +176,191 @@ fn the_program_after_a_wait_gets_the_signals() {
     let script = "trap 'exit 9' TERM; echo here; while :; do read -r _ < /dev/zero; done";
     let mut program = Running::start(&mut netjobs(&["wait", &to, "--", "bash", "-c", script]));
     program.line_with("here");
-    program.signal(Signal::SIGTERM);
-    assert_eq!(program.code(), Some(9));
+    assert_eq!(program.end(Signal::SIGTERM), Some(9));
 }
 
 #[test]
 fn an_interrupted_check_ends_with_the_signal_s_code() {
     for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
-        let bound = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        bound.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
-        let to = bound.local_addr().unwrap().as_socket().unwrap().to_string();
+        let (_socket, to) = refusing();
         let mut wait = Running::start(&mut netjobs(&["wait", &to, "-t", "60s"]));
         wait.line_with("refused");
-        wait.signal(signal);
-        assert_eq!(wait.code(), Some(code));
+        assert_eq!(wait.end(signal), Some(code));
     }
+}
+
+/// A running daemon and the address of its HTTP server.
+struct Daemon {
+    process: Running,
+    stderr: BufReader<std::process::ChildStderr>,
+    address: String,
+}
+
+impl Daemon {
+    #[track_caller]
+    fn start(command: &mut Command) -> Self {
+        command.args(["--web.listen-address", "127.0.0.1:0"]).stderr(Stdio::piped());
+        let mut process = Running::start(command);
+        let mut stderr = BufReader::new(process.child.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("http://") {
+            line.clear();
+            assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "no start message");
+        }
+        let rest = line.split("http://").nth(1).unwrap();
+        let address = rest.split('/').next().unwrap().to_owned();
+        Self { process, stderr, address }
+    }
+
+    #[track_caller]
+    fn get(&self, path: &str) -> String {
+        self.request("GET", path)
+    }
+
+    #[track_caller]
+    fn request(&self, method: &str, path: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        write!(stream, "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    fn status(&self, key: &str) -> String {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(key)).unwrap();
+        line.split_once(':').unwrap().1.trim().to_owned()
+    }
+}
+
+const ECHO: &str = "jobs:\n  - name: a\n    echo: { listen: 0 }\n";
+
+#[test]
+fn a_daemon_names_its_metrics_address_and_ends_with_0_on_a_signal() {
+    let jobs = folder(ECHO);
+    let mut daemon = Daemon::start(&mut netjobs(&["run", path(&jobs)]));
+    daemon.process.line_with("job_ready");
+    let metrics = daemon.get("/metrics");
+    assert!(metrics.contains("netjobs_build_info"), "{metrics}");
+    assert!(
+        daemon.request("POST", "/-/reload").starts_with("HTTP/1.1 4"),
+        "only with --web.enable-lifecycle"
+    );
+    assert_eq!(daemon.process.end(Signal::SIGTERM), Some(0));
+}
+
+#[test]
+fn a_hangup_reads_the_files_anew() {
+    let jobs = folder(ECHO);
+    let mut daemon = Daemon::start(&mut netjobs(&["run", path(&jobs)]));
+    daemon.process.line_with("job_ready");
+    let more = "  - name: b\n    echo: { listen: 0 }\n";
+    fs::write(jobs.path().join("jobs.yaml"), format!("{ECHO}{more}")).unwrap();
+    let id = nix::unistd::Pid::from_raw(i32::try_from(daemon.process.child.id()).unwrap());
+    nix::sys::signal::kill(id, Signal::SIGHUP).unwrap();
+    let record: Value = serde_json::from_str(&daemon.process.line_with("config_reloaded")).unwrap();
+    assert_eq!((&record["added"], &record["kept"]), (&serde_json::json!(["b"]), &1.into()));
+    fs::write(jobs.path().join("jobs.yaml"), "jobs: nonsense\n").unwrap();
+    nix::sys::signal::kill(id, Signal::SIGHUP).unwrap();
+    daemon.process.line_with("config_rejected");
+    assert_eq!(daemon.process.end(Signal::SIGTERM), Some(0));
+}
+
+#[test]
+fn a_daemon_keeps_two_rights_and_none_with_drop_all() {
+    let jobs = folder(ECHO);
+    for (arguments, permitted) in
+        [(vec!["run", path(&jobs)], 0x2400), (vec!["run", path(&jobs), "--drop-all"], 0)]
+    {
+        let daemon = Daemon::start(&mut netjobs(&arguments));
+        let held = |key| u64::from_str_radix(&daemon.status(key), 16).unwrap();
+        assert_eq!((held("CapPrm"), held("CapEff"), held("CapInh")), (permitted, 0, 0), "{arguments:?}");
+        assert_eq!(daemon.process.end(Signal::SIGTERM), Some(0));
+    }
+}
+
+#[test]
+fn root_reads_files_that_only_their_user_may_read() {
+    let jobs = folder(ECHO);
+    let file = jobs.path().join("jobs.yaml");
+    std::os::unix::fs::chown(&file, Some(65534), Some(65534)).unwrap();
+    std::os::unix::fs::chown(jobs.path(), Some(65534), Some(65534)).unwrap();
+    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    check(&["check", path(&jobs)], 0);
+    check(&["once", path(&jobs)], 0);
+}
+
+#[test]
+fn a_taken_metrics_port_is_said_and_ends_with_1() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap().to_string();
+    let jobs = folder(ECHO);
+    let output = check(&["run", path(&jobs), "--web.listen-address", &at], 1);
+    let said = text(&output.stderr);
+    assert!(said.contains(&format!("error: listen on {at} for metrics: Address already in use")), "{said}");
+}
+
+#[test]
+fn without_a_folder_the_demo_runs_and_says_so_first() {
+    let empty = tempfile::tempdir().unwrap();
+    let mut command = netjobs(&["once", "--junit=report.xml"]);
+    let output = check_command(command.current_dir(empty.path()), 0);
+    assert!(text(&output.stderr).starts_with("no ./jobs here: running the built-in demo\n"), "{output:?}");
+    let report = fs::read_to_string(empty.path().join("report.xml")).unwrap();
+    assert!(report.contains("<testsuite name=\"demo\""), "{report}");
+}
+
+#[test]
+fn once_runs_what_is_selected_and_what_it_needs() {
+    let jobs = folder(
+        "jobs:\n  - name: e\n    echo: { listen: 0 }\n  - name: x\n    exchange: { to: 'job:e', send: hi }\n  - name: y\n    ipc: {}\n",
+    );
+    let output = check(&["once", path(&jobs), "--select", "x*", "--json", "-"], 0);
+    let finished = records(&output).into_iter().filter(|record| record["event"] == "run_finished");
+    let mut names: Vec<String> = finished.map(|record| record["job_name"].as_str().unwrap().into()).collect();
+    names.sort();
+    assert_eq!(names, ["e", "x"]);
+    let output = check(&["once", path(&jobs), "--select", "z"], 2);
+    assert!(text(&output.stderr).contains("there is no job `z`"), "{output:?}");
+}
+
+#[test]
+fn a_result_file_that_cannot_be_written_is_a_failure() {
+    let jobs = folder("jobs:\n  - name: y\n    ipc: {}\n");
+    let output = check(&["once", path(&jobs), "--junit", "/no/such/folder/report.xml"], 1);
+    assert!(text(&output.stderr).contains("/no/such/folder/report.xml"), "{output:?}");
+}
+
+#[test]
+fn without_the_right_a_ping_ends_with_77_and_says_the_cure() {
+    let (_folder, program) = reachable();
+    let mut command = Command::new("unshare");
+    // A fresh network namespace lets no group ping.
+    command.args(["--net", "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]);
+    let output = check_command(command.args([program.as_str(), "ping", "127.0.0.1", "--count", "1"]), 77);
+    let said = text(&output.stdout) + &text(&output.stderr);
+    assert!(said.contains("hint"), "{said}");
+}
+
+#[test]
+fn a_limit_on_threads_ends_in_a_sentence() {
+    let jobs = folder("jobs:\n  - name: y\n    ipv6: {}\n    expect: {}\n");
+    fs::set_permissions(jobs.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let (_folder, program) = reachable();
+    let mut command = Command::new("setpriv");
+    // Processes are counted by user: this one has no other.
+    command.args(["--reuid=61234", "--regid=61234", "--clear-groups", "prlimit", "--nproc=1"]);
+    let output = check_command(command.args([program.as_str(), "once", path(&jobs)]), 1);
+    let said = text(&output.stderr);
+    assert!(said.starts_with("error: start a thread: ") && said.contains("hint: "), "{said}");
+}
+
+/// The program where everybody may run it, and the folder that goes with the test.
+fn reachable() -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let path = folder.path().join("netjobs");
+    fs::copy(env!("CARGO_BIN_EXE_netjobs"), &path).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    (folder, path)
 }

@@ -1,4 +1,4 @@
-//! Two hosts on one machine: network namespaces joined by a veth pair, `near` (10.9.0.1, fd00:9::1) and `far` (.2, ::2).
+//! Two hosts on one machine: network namespaces joined by a veth pair, `near` (10.9.0.1, `fd00:9::1`) and `far` (.2, `::2`).
 //!
 //! Each namespace belongs to a process that ends at the end of its input, so nothing is left behind however a test ends.
 
@@ -8,11 +8,11 @@ use crate::program::Running;
 
 /// One host: a network namespace.
 #[derive(Debug)]
-pub struct Host(Running);
+pub(crate) struct Host(Running);
 
 impl Host {
     /// A host of its own with loopback up.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut unshare = Command::new("unshare");
         unshare.args(["--net", "sh", "-c", "ip link set lo up && echo up && exec cat"]).stdin(Stdio::piped());
         let mut holder = Running::start(&mut unshare);
@@ -24,7 +24,7 @@ impl Host {
     }
 
     /// A command that will run on this host.
-    pub fn command(&self, program: &str) -> Command {
+    pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--target", &self.0.child.id().to_string(), "--net", program]).env("NO_COLOR", "1");
         command
@@ -32,7 +32,7 @@ impl Host {
 
     /// Runs a shell line to its end and asserts that it succeeds.
     #[track_caller]
-    pub fn sh(&self, line: &str) -> String {
+    pub(crate) fn sh(&self, line: &str) -> String {
         let output = self.command("sh").args(["-c", line]).output().unwrap();
         assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).into_owned()
@@ -41,7 +41,7 @@ impl Host {
 
 /// Two hosts and the link between them, which is called `link` on both.
 #[derive(Debug)]
-pub struct Lab {
+pub(crate) struct Lab {
     /// Where the program under test runs.
     pub near: Host,
     /// The other host.
@@ -50,7 +50,7 @@ pub struct Lab {
 
 impl Lab {
     /// Makes both hosts and the link.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (near, far) = (Host::new(), Host::new());
         let (a, b) = (near.0.child.id(), far.0.child.id());
         let output = Command::new("ip")

@@ -1,11 +1,29 @@
 //! The integration tests, one binary: an index with a sentence a module.
+#![allow(
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "a test that cannot go on panics; the helpers serve this binary only"
+)]
 
 // Two hosts on one machine, for the tests that need a network.
 mod lab;
 // A name server that answers by script.
 mod nameserver;
+// Network namespaces that leave nothing behind, for the tests of every topic.
+mod netns;
 // The built program and real peers as child processes.
 mod program;
+
+// The command line: exit codes, verbs, signals, rights.
+mod cli;
+// What every test of a boundary calls.
+mod check;
+// Job files: what is refused and with which words, what loads, and the schema.
+mod jobfiles;
+// Inputs that are too large, too deep or no files at all.
+mod joblimits;
+// The JSON schema is current and holds what we show.
+mod schema;
 
 // Documents that are made from the code are current.
 mod documents;
@@ -13,9 +31,15 @@ mod documents;
 mod engine;
 // What a user copies from `examples/` works.
 mod examples;
+// Pings and sweeps against real kernels, forged answers and broken networks.
+mod icmp;
 // The twelve one-liners, each against a real program that is not ours.
 mod oneliners;
+// Waits, interfaces, IPv6 and children, against real kernels, services and name servers.
+mod probes;
 // A small network, jobs, and what must come of them: one file each.
 mod scene;
+// All sinks together: promtool, the schema, full disks, hostile text.
+mod sinks;
 // The house rules: heads, sizes, imports, closed sets, one job file a kind.
 mod tidy;

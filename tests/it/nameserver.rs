@@ -11,7 +11,7 @@ use std::{
 
 /// What it answers for a name.
 #[derive(Clone, Debug)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// These addresses, those of the family that is asked for.
     Addresses(Vec<IpAddr>),
     /// There is no such name.
@@ -27,14 +27,14 @@ pub enum Answer {
 }
 
 /// From name to answer; other names do not exist.
-pub type Script = Arc<dyn Fn(&str) -> Answer + Send + Sync>;
+pub(crate) type Script = Arc<dyn Fn(&str) -> Answer + Send + Sync>;
 
 const A: u16 = 1;
 const CNAME: u16 = 5;
 const AAAA: u16 = 28;
 
 /// Serves on 127.0.0.1:53 of the namespace in which it is called, until the process ends.
-pub fn serve(script: Script) {
+pub(crate) fn serve(script: Script) {
     let udp = UdpSocket::bind("127.0.0.1:53").unwrap();
     let tcp = TcpListener::bind("127.0.0.1:53").unwrap();
     let over_udp = script.clone();

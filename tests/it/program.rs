@@ -6,7 +6,7 @@ use std::{
 };
 
 /// The built program with these arguments, without colour and without the caller's environment of proxies.
-pub fn netjobs(arguments: &[&str]) -> Command {
+pub(crate) fn netjobs(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_netjobs"));
     command.args(arguments).env("NO_COLOR", "1").stdin(Stdio::null());
     command
@@ -14,13 +14,13 @@ pub fn netjobs(arguments: &[&str]) -> Command {
 
 /// Runs the program to its end.
 #[track_caller]
-pub fn output(arguments: &[&str]) -> Output {
+pub(crate) fn output(arguments: &[&str]) -> Output {
     netjobs(arguments).output().unwrap()
 }
 
 /// Runs the program, asserts its exit code, and gives its standard output.
 #[track_caller]
-pub fn check(arguments: &[&str], code: i32) -> String {
+pub(crate) fn check(arguments: &[&str], code: i32) -> String {
     let output = output(arguments);
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{out}\n{err}");
@@ -29,7 +29,7 @@ pub fn check(arguments: &[&str], code: i32) -> String {
 
 /// A program that goes on while the test does; it is killed and reaped when this is dropped.
 #[derive(Debug)]
-pub struct Running {
+pub(crate) struct Running {
     /// The process.
     pub child: Child,
     lines: Option<Lines<BufReader<ChildStdout>>>,
@@ -38,25 +38,25 @@ pub struct Running {
 impl Running {
     /// Starts a command and keeps its standard output to be read.
     #[track_caller]
-    pub fn start(command: &mut Command) -> Self {
+    pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let lines = child.stdout.take().map(|out| BufReader::new(out).lines());
         Self { child, lines }
     }
 
     /// Takes care of a process that was started elsewhere.
-    pub fn of(child: Child) -> Self {
+    pub(crate) fn of(child: Child) -> Self {
         Self { child, lines: None }
     }
 
     /// Waits until the process ends by itself.
-    pub fn wait(mut self) -> Option<i32> {
+    pub(crate) fn wait(mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
 
     /// Reads lines until one contains `text`, and gives that line.
     #[track_caller]
-    pub fn line_with(&mut self, text: &str) -> String {
+    pub(crate) fn line_with(&mut self, text: &str) -> String {
         let lines = self.lines.as_mut().unwrap();
         let found = lines.by_ref().map_while(Result::ok).find(|line| line.contains(text));
         found.unwrap_or_else(|| panic!("the program ended without a line that contains `{text}`"))
@@ -64,7 +64,7 @@ impl Running {
 
     /// Waits until a service verb says that it is ready, and gives its first address, such as `127.0.0.1:40123`.
     #[track_caller]
-    pub fn ready(&mut self, scheme: &str) -> String {
+    pub(crate) fn ready(&mut self, scheme: &str) -> String {
         let line = self.line_with(scheme);
         let rest = &line[line.find(scheme).unwrap() + scheme.len()..];
         rest.split(|c: char| c.is_whitespace() || c == ',').next().unwrap().to_owned()
@@ -72,7 +72,7 @@ impl Running {
 
     /// Asks the process to end with a signal, and waits for its exit code.
     #[track_caller]
-    pub fn end(mut self, signal: nix::sys::signal::Signal) -> Option<i32> {
+    pub(crate) fn end(mut self, signal: nix::sys::signal::Signal) -> Option<i32> {
         let id = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
         nix::sys::signal::kill(id, signal).unwrap();
         self.child.wait().unwrap().code()

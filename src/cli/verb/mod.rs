@@ -4,21 +4,42 @@ pub mod examples;
 pub mod exec;
 pub mod expect;
 pub mod flags;
+pub mod records;
+pub mod refusal;
 pub mod shape;
 
-use std::ffi::OsString;
+use std::{ffi::OsString, thread, time::Duration};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
+use serde_json::{Map, Value};
 
-use super::out::{self, Color};
+use records::Records;
+
+use super::{
+    out::{self, Color},
+    session::{self, Session},
+    trace,
+};
 use crate::{
+    context::Shared,
     exit::Code,
-    kind::{Facts, KINDS},
-    sys::limits::OpenFiles,
+    job::{
+        Job,
+        load::{self, Environment},
+    },
+    kind::{Facts, KINDS, ipc},
+    meter::{Counter, Registry},
+    outcome::{Reason, Verdict},
+    run::{Mode, Set},
+    sink::{
+        self, Level, Sink, console,
+        json::{Format, Log},
+        queue::Queue,
+    },
+    sys::{limits::OpenFiles, rights},
 };
 
-/// The hidden command that the `ipc` kind starts this program again with.
-pub const CHILD: &str = "ipc-child";
+pub use crate::kind::ipc::CHILD;
 
 /// The only verb after which a program may stand.
 const WAIT: &str = "wait";
@@ -79,15 +100,97 @@ pub fn run(
     files_before: Option<OpenFiles>,
 ) -> Code {
     let (_, keys) = shape::of_kind(facts);
-    let _ = (color, files_before);
-    match flags::parameters(matches, facts.main, &keys) {
-        Ok(parameters) => out::print(&format!("{parameters}"), Code::Failed),
-        Err(why) => out::fail(Code::Usage, why),
+    let parameters = match flags::parameters(matches, facts.main, &keys) {
+        Ok(parameters) => parameters,
+        Err(why) => return out::fail(Code::Usage, why),
+    };
+    let job =
+        match load::load_ad_hoc(facts.name, parameters, common_keys(matches), &Environment::of_process()) {
+            Ok(job) => job,
+            Err(report) => {
+                out::say(refusal::render(&report).trim_end());
+                return Code::Usage;
+            }
+        };
+    let json = matches.get_flag("json");
+    let Some(program) = program_of(facts, matches) else { return work(job, json, color, false) };
+    // Rights belong to threads: this one keeps them for the program, and the work is done on another without them.
+    let worker = thread::Builder::new().spawn(move || work(job, json, color, true));
+    match worker.map(thread::JoinHandle::join) {
+        Ok(Ok(Code::Passed)) => exec::become_program(&program, files_before),
+        Ok(Ok(code)) => code,
+        Ok(Err(_)) => out::fail(Code::Failed, "the wait ended with a defect of this program"),
+        Err(error) => out::fail(Code::Failed, format_args!("start a thread: {error}")),
     }
 }
 
-/// The child of an `ipc` job.
+/// The common keys that verbs take, as a job file would hold them.
+fn common_keys(matches: &ArgMatches) -> Value {
+    let mut common = Map::new();
+    let comparisons: Vec<&(String, String)> = matches.get_many("expect").into_iter().flatten().collect();
+    if !comparisons.is_empty() {
+        common.insert("expect".into(), expect::to_json(comparisons));
+    }
+    if let Ok(Some(every)) = matches.try_get_one::<String>("every") {
+        common.insert("every".into(), every.clone().into());
+        common.insert("at".into(), "start".into());
+    }
+    Value::Object(common)
+}
+
+fn program_of(facts: &Facts, matches: &ArgMatches) -> Option<Vec<OsString>> {
+    let program = if facts.name == WAIT { matches.get_many::<OsString>("program") } else { None };
+    program.map(|words| words.cloned().collect())
+}
+
+/// Runs the engine with the one job; stdout is left alone where it belongs to a program.
+fn work(job: Job, json: bool, color: Color, is_stdout_taken: bool) -> Code {
+    try_work(job, json, color, is_stdout_taken).unwrap_or_else(|code| code)
+}
+
+fn try_work(job: Job, json: bool, color: Color, is_stdout_taken: bool) -> Result<Code, Code> {
+    let runtime = session::prepare(false)?;
+    trace::to_stderr();
+    let name = job.name.clone();
+    let is_wait = job.room.facts().name == WAIT;
+    let sink: Box<dyn Sink> = if json {
+        let out = if is_stdout_taken { sink::stderr() } else { sink::stdout() };
+        let queue = Queue::start(out, Counter::default())
+            .map_err(|error| out::fail(Code::Failed, format_args!("start a thread: {error}")))?;
+        Box::new(Records(Log::new(queue, Format::Json, Level::Debug).with_steps()))
+    } else {
+        Box::new(session::console(console::Mode::Verb, color, is_stdout_taken))
+    };
+    let session = Session {
+        set: Set { jobs: vec![job], left_out: vec![] },
+        loader: None,
+        mode: Mode::AdHoc,
+        sinks: vec![sink],
+        shared: Shared::new(Registry::new(SERIES)),
+        dropped: Counter::default(),
+        grace: GRACE,
+        drain_idle: DRAIN_IDLE,
+    };
+    let summary = session::block_on(&runtime, session)?;
+    let timed_out = summary.jobs.get(name.as_str()) == Some(&(Verdict::Failed, Some(Reason::Timeout)));
+    Ok(match summary.exit_code() {
+        Code::Failed if is_wait && timed_out => Code::TimedOut,
+        code => code,
+    })
+}
+
+/// More than any one job has.
+const SERIES: usize = 1_000_000;
+/// How long connections of a service verb may go on after the first signal; as `run` has it.
+const GRACE: Duration = Duration::from_secs(30);
+/// How long such a connection must be silent.
+const DRAIN_IDLE: Duration = Duration::from_secs(5);
+
+/// The child of an `ipc` job: this program, started again with a descriptor.
 pub fn child(arguments: &[OsString]) -> Code {
-    let _ = arguments;
-    Code::Failed
+    rights::keep_only(&[]);
+    match ipc::child(arguments) {
+        Ok(()) => Code::Passed,
+        Err(error) => out::fail(Code::Failed, format_args!("{CHILD}: {error}")),
+    }
 }

@@ -20,8 +20,11 @@ pub fn render(report: &Report) -> String {
 
 /// `connect_timeout` → `--connect-timeout: `, `to[1]` → `--to: `, `expect.loss[0]` → `--expect loss: `.
 fn flag(path: &str) -> String {
-    let keys: Vec<&str> =
-        path.split('.').map(|key| key.split('[').next().unwrap_or_default()).filter(|key| !key.is_empty()).collect();
+    let keys: Vec<&str> = path
+        .split('.')
+        .map(|key| key.split('[').next().unwrap_or_default())
+        .filter(|key| !key.is_empty())
+        .collect();
     match keys.as_slice() {
         [] => String::new(),
         ["expect", name, ..] => format!("--expect {name}: "),

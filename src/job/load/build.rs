@@ -87,7 +87,9 @@ impl Loader<'_> {
             expander.below(&keys.kind.key, |expander| value::expanded(&keys.kind.value, expander));
         let problems = std::mem::take(&mut expander.wrong);
         if !problems.is_empty() {
-            problems.into_iter().for_each(|located| self.wrong(located));
+            for located in problems {
+                self.wrong(located);
+            }
             return None;
         }
         let identity = identity::of(&keys.kind.key, &common_value, &parameters);
@@ -134,9 +136,11 @@ impl Loader<'_> {
     /// Places what was found below an entry, and moves it into the loader's report.
     fn take(&mut self, report: Report, entry: &Entry) {
         for mut diagnostic in report.diagnostics {
+            let at_key = diagnostic.path.ends_with(judge::AT_KEY);
+            diagnostic.path.truncate(diagnostic.path.len() - usize::from(at_key));
             let steps = steps(&entry.value, &diagnostic.path);
             let (holder, node) = super::node::follow(entry, &steps);
-            let at = if steps.is_empty() || node.scalar().is_none() { holder.at } else { node.at };
+            let at = if at_key || steps.is_empty() || node.scalar().is_none() { holder.at } else { node.at };
             diagnostic.place = self.place(at);
             self.report.diagnostics.push(diagnostic);
         }

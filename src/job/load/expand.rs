@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Environment, node::At, read, tree::Located};
-use crate::{diagnostic::Diagnostic, job::schema};
+use crate::{diagnostic::Diagnostic, job::schema, kind::KINDS};
 
 const HINT: &str = "write `${VAR}`, `${VAR:-default}` or `${file:PATH}`, and `$$` for a dollar";
 
@@ -101,7 +101,9 @@ impl<'a> Expander<'a> {
 
     fn refuse(&mut self, at: At, message: String, hint: &str) {
         let mut diagnostic = Diagnostic::error(message).hint(hint);
-        diagnostic.path = self.path.concat();
+        let below_kind = self.path.first().is_some_and(|key| KINDS.iter().any(|facts| facts.name == key));
+        let keys = self.path[usize::from(below_kind)..].join(".");
+        diagnostic.path = keys.replace(".[", "[");
         self.wrong.push((at, diagnostic));
     }
 }
@@ -118,8 +120,8 @@ mod tests {
             _ => None,
         });
         let mut expander = Expander::new(&environment, Path::new("."));
-        let expanded = expander.expand(text, NOWHERE);
-        expander.wrong.pop().map_or(Ok(expanded), |(_, diagnostic)| Err(diagnostic.message))
+        let found = expander.expand(text, NOWHERE);
+        expander.wrong.pop().map_or(Ok(found), |(_, diagnostic)| Err(diagnostic.message))
     }
 
     #[test]

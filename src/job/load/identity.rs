@@ -34,7 +34,9 @@ fn value(hasher: &mut SipHasher13, tree: &Value) {
         Value::Sequence(list) => {
             hasher.write(b"[");
             hasher.write(&(list.len() as u64).to_le_bytes());
-            list.iter().for_each(|entry| value(hasher, entry));
+            for entry in list {
+                value(hasher, entry);
+            }
         }
         Value::Mapping(map) => mapping(hasher, map),
         Value::Tagged(tagged) => value(hasher, &tagged.value),
@@ -74,6 +76,6 @@ mod tests {
 
     #[test]
     fn an_identity_is_the_same_in_every_version_of_the_program() {
-        assert_eq!(identity("{ every: 10s }", "{ host: x }"), 0);
+        assert_eq!(identity("{ every: 10s }", "{ host: x }"), 7_790_191_915_999_982_769);
     }
 }

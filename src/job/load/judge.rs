@@ -13,10 +13,14 @@ use crate::{
     },
 };
 
+/// Ends a path that means a key itself rather than its value.
+pub(super) const AT_KEY: char = ':';
 /// The most labels of a job.
 const MOST_LABELS: usize = 8;
 /// The shortest period of a check.
 const SHORTEST: Duration = Duration::from_millis(1);
+/// What a run can come to; one that is skipped is never judged.
+const JUDGED: [Verdict; 3] = [Verdict::Passed, Verdict::Failed, Verdict::Errored];
 /// What a run may take beyond what its kind needs.
 const SLACK: Duration = Duration::from_secs(10);
 /// The least default of `run_timeout`.
@@ -80,7 +84,7 @@ fn labels(common: &Common, report: &mut Report) {
         report.error("labels", message, Some("those of `defaults` count too"));
     }
     for name in labels.keys() {
-        let path = format!("labels.{name}");
+        let path = format!("labels.{name}{AT_KEY}");
         let first = |c: char| c.is_ascii_lowercase() || c == '_';
         let plain = name.starts_with(first) && name.chars().all(|c| first(c) || c.is_ascii_digit());
         if !plain || name.starts_with("__") {
@@ -109,11 +113,11 @@ fn run_timeout(common: &Common, job: &mut Job, is_default: &dyn Fn(&str) -> bool
     let sum = longest.unwrap_or_default().saturating_mul(attempts).saturating_add(pauses);
     match (common.run_timeout, longest) {
         (Some(given), Some(longest)) if given.0 < sum => {
-            let mut parts = format!("{}", Timespan(longest));
+            let mut message = format!("`run_timeout` is {given}, and this job needs {}", Timespan(sum));
             if attempts > 1 {
-                parts = format!("{attempts} × {parts} and pauses of {}", Timespan(pauses));
+                let (one, pauses) = (Timespan(longest), Timespan(pauses));
+                message = format!("{message}: {attempts} × {one} and pauses of {pauses}");
             }
-            let message = format!("`run_timeout` is {given}, and this job needs {}: {parts}", Timespan(sum));
             let hint = format!("write at least `{}`, or leave it out", Timespan(sum));
             report.error("run_timeout", message, Some(&hint));
         }
@@ -133,10 +137,14 @@ fn expect(expect: &Expect, measures: &[Measure], report: &mut Report) {
         let measure = measures.iter().find(|measure| measure.name == name);
         for (index, comparison) in comparisons.iter().enumerate() {
             let judged = match (name.as_str(), measure) {
-                ("verdict", _) => word(comparison, Verdict::ALL.iter().map(|verdict| verdict.as_str())),
+                ("verdict", _) => word(comparison, JUDGED.iter().map(|verdict| verdict.as_str())),
                 ("reason", _) => word(comparison, Reason::ALL.iter().map(|reason| reason.as_str())),
                 (_, Some(measure)) => fits(comparison, measure),
-                (_, None) => Err(unmeasured(name, measures)),
+                (_, None) => {
+                    let (message, hint) = unmeasured(name, measures);
+                    report.error(format!("expect.{name}{AT_KEY}"), message, Some(&hint));
+                    break;
+                }
             };
             if let Err((message, hint)) = judged {
                 report.error(path(index), message, Some(&hint));

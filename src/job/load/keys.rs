@@ -78,13 +78,13 @@ pub(super) fn file(root: &Node, needs_jobs: bool) -> Result<File, Located> {
             return wrong(start(root.at), "no `jobs` in this file", "write `jobs:` and a list");
         }
         None => Vec::new(),
-        Some(entry) => match &entry.value.content {
-            Content::List(jobs) => jobs.clone(),
-            _ => {
+        Some(entry) => {
+            let Content::List(jobs) = &entry.value.content else {
                 let message = format!("`jobs` is a list, and here is {}", entry.value.sort());
                 return wrong(entry.at, message, "begin each job with `- name: …`");
-            }
-        },
+            };
+            jobs.clone()
+        }
     };
     Ok(File { defaults, jobs, at: find(entries, "jobs").map_or(start(root.at), |entry| entry.at) })
 }
@@ -175,6 +175,9 @@ fn unknown<T>(entry: &Entry, facts: Option<&Facts>) -> Result<T, Located> {
     let key = &*entry.key;
     let known = schema::common_keys().chain(KINDS.iter().map(|facts| facts.name));
     let hint = match (facts, near(key, known)) {
+        (None, _) if matches!(key, "kind" | "type") => {
+            "the kind is itself the key, such as `ping: { host: … }`".to_owned()
+        }
         (Some(facts), _) if schema::has_key(facts.name, key) => {
             format!("`{key}` stands under `{}`", facts.name)
         }
@@ -204,7 +207,14 @@ fn both(entries: &[Entry]) -> Result<(), Located> {
 fn nothing(entry: &Entry, node: &Node) -> Result<(), Located> {
     match &node.content {
         Content::Map(entries) => entries.iter().try_for_each(|entry| nothing(entry, &entry.value)),
-        Content::List(list) => list.iter().try_for_each(|node| nothing(entry, node)),
+        Content::List(list) => match list.iter().find(|node| node.is_null()) {
+            Some(node) => wrong(
+                node.at,
+                format!("an entry of `{}` has no value", entry.key),
+                "write one, or leave it out",
+            ),
+            None => list.iter().try_for_each(|node| nothing(entry, node)),
+        },
         _ if node.is_null() => {
             let kind = KINDS.iter().find(|facts| *facts.name == *entry.key);
             let hint = kind.map_or("write a value, or leave it out".to_owned(), |facts| {

@@ -21,6 +21,8 @@ use crate::{
     job::common::Common,
 };
 
+/// What is said of one file before it is given up.
+const MOST_SAID: usize = 1_000;
 /// The file whose defaults hold for all files of its folder.
 const FOLDER_DEFAULTS: &str = "netjobs.yaml";
 
@@ -63,22 +65,34 @@ impl<'a> Loader<'a> {
             return Vec::new();
         }
         match read::job_file(path) {
-            Ok(text) => self.parse(&path.display().to_string(), text, false).map(|file| file.defaults),
+            Ok(text) => {
+                let file = self.parse(&path.display().to_string(), text, false);
+                let base = path.parent().unwrap_or(Path::new(""));
+                file.map(|file| self.sound(file.defaults, base)).unwrap_or_default()
+            }
             Err(diagnostic) => {
                 self.report.diagnostics.push(diagnostic);
-                None
+                Vec::new()
             }
         }
-        .unwrap_or_default()
     }
 
     /// Reads one text with the defaults below its own.
     pub(super) fn text(&mut self, name: &str, text: String, below: &[Entry], base: Arc<Path>) -> Vec<Draft> {
         let needs_jobs = Path::new(name).file_name().is_none_or(|name| name != FOLDER_DEFAULTS);
         let Some(file) = self.parse(name, text, needs_jobs) else { return Vec::new() };
-        self.check_defaults(&file.defaults, &base);
-        let context = FileContext { layers: &[&file.defaults, below], base };
-        file.jobs.iter().filter_map(|node| self.build(node, &context)).collect()
+        let defaults = self.sound(file.defaults, &base);
+        let context = FileContext { layers: &[&defaults, below], base };
+        let before = self.report.diagnostics.len();
+        let mut drafts = Vec::new();
+        for node in &file.jobs {
+            drafts.extend(self.build(node, &context));
+            if self.report.diagnostics.len() - before > MOST_SAID {
+                self.wrong((node.at, Diagnostic::error("and so on: no more of this file is judged")));
+                break;
+            }
+        }
+        drafts
     }
 
     fn parse(&mut self, name: &str, text: String, needs_jobs: bool) -> Option<keys::File> {
@@ -112,17 +126,22 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// Reads defaults for their shape alone, so that a mistake shows even where no job takes them.
-    fn check_defaults(&mut self, defaults: &[Entry], base: &Path) {
-        let Some(first) = defaults.first() else { return };
-        let root = root(defaults.to_vec(), first.at);
-        let mut expander = Expander::new(self.environment, base);
-        let value = value::expanded(&root.value, &mut expander);
-        let problems = std::mem::take(&mut expander.wrong);
-        if problems.is_empty() {
-            self.shaped::<Common>(shape::common(value), &root, "");
-        }
-        problems.into_iter().for_each(|located| self.wrong(located));
+    /// Defaults whose values are right; the others are reported here, once, and no job takes them.
+    fn sound(&mut self, mut defaults: Vec<Entry>, base: &Path) -> Vec<Entry> {
+        defaults.retain(|entry| {
+            let root = root(vec![entry.clone()], entry.at);
+            let mut expander = Expander::new(self.environment, base);
+            let value = value::expanded(&root.value, &mut expander);
+            let problems = std::mem::take(&mut expander.wrong);
+            if problems.is_empty() {
+                return self.shaped::<Common>(shape::common(value), &root, "").is_some();
+            }
+            for located in problems {
+                self.wrong(located);
+            }
+            false
+        });
+        defaults
     }
 
     /// Adds a mistake at its place.
@@ -151,12 +170,15 @@ impl<'a> Loader<'a> {
         let text = &place.source.text[place.span];
         let quote = usize::from(text.starts_with(['"', '\'']));
         let start = at.start as usize + quote + offset;
-        let as_it_is = !text.contains(['\n', '\\', '$']) && !(quote == 1 && text.contains("''"));
-        match place.source.text.get(start..at.end as usize).and_then(|rest| rest.chars().next()) {
-            #[expect(clippy::cast_possible_truncation, reason = "a file has at most a mebibyte")]
-            Some(c) if as_it_is => At { start: start as u32, end: (start + c.len_utf8()) as u32, ..at },
-            _ => at,
-        }
+        let differs = text.contains(['\n', '\\', '$']) || quote == 1 && text.contains("''");
+        let Some(rest) = place.source.text.get(start..at.end as usize).filter(|_| !differs) else {
+            return at;
+        };
+        // The word that begins there, or one character where none does.
+        let word = rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len());
+        let length = word.max(rest.chars().next().map_or(0, char::len_utf8));
+        #[expect(clippy::cast_possible_truncation, reason = "a file has at most a mebibyte")]
+        At { start: start as u32, end: (start + length) as u32, ..at }
     }
 
     /// Checks all jobs together, and sorts the report.

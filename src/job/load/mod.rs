@@ -126,12 +126,12 @@ pub fn load_ad_hoc(
     let node = Node { at: NOWHERE, content: Content::Map(entries) };
     let context = FileContext { layers: &[], base: Path::new("").into() };
     let draft = loader.build(&node, &context);
-    let mut loaded = loader.finish(draft.into_iter().collect());
-    for (_, why) in loaded.left_out {
-        loaded.report.diagnostics.push(Diagnostic::error(format!("the job is left out: {why}")));
+    let mut set = loader.finish(draft.into_iter().collect());
+    for (_, why) in set.left_out {
+        set.report.diagnostics.push(Diagnostic::error(format!("the job is left out: {why}")));
     }
-    match loaded.jobs.pop() {
-        Some(job) if !loaded.report.has_errors() => Ok(job),
-        _ => Err(loaded.report),
+    match set.jobs.pop() {
+        Some(job) if !set.report.has_errors() => Ok(job),
+        _ => Err(set.report),
     }
 }

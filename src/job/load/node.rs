@@ -127,10 +127,11 @@ pub(super) fn steps(root: &Node, path: &str) -> Vec<Step> {
             found.map_or_else(|| rest.find(['.', '[']).unwrap_or(rest.len()), |entry| entry.key.len());
         steps.push(Step::Key(rest[..length].to_owned()));
         node = found.map(|entry| &*entry.value);
-        rest = rest[length..].strip_prefix('.').unwrap_or(&rest[length..]);
-        if length == 0 && !rest.starts_with('[') {
+        let tail = rest[length..].strip_prefix('.').unwrap_or(&rest[length..]);
+        if tail.len() == rest.len() {
             break;
         }
+        rest = tail;
     }
     steps
 }

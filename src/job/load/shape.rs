@@ -1,5 +1,7 @@
 //! Values → specs through serde, and serde's errors in the words of somebody who writes job files.
 
+use std::rc::Rc;
+
 use serde::de::DeserializeOwned;
 use serde_path_to_error::{Path, Segment};
 use serde_yaml::Value;
@@ -55,7 +57,7 @@ pub(super) fn path(steps: &[Step]) -> String {
         match step {
             Step::Key(key) if path.is_empty() => path.push_str(key),
             Step::Key(key) => path.extend([".", key]),
-            Step::Index(index) => path.push_str(&format!("[{index}]")),
+            Step::Index(index) => path.extend(["[", &index.to_string(), "]"]),
         }
     }
     path
@@ -72,7 +74,12 @@ impl Misshapen {
         }
         let secret = node.scalar().is_some_and(|text| text.contains("${file:"));
         let wrong = Wrong::from_serde(&self.text);
-        let (message, hint) = match invalid_type(&wrong.message, node, owner) {
+        let keys = self.steps.iter().filter_map(|step| match step {
+            Step::Key(key) => Some(key.as_str()),
+            Step::Index(_) => None,
+        });
+        let keys: Vec<&str> = Some(owner).filter(|owner| !owner.is_empty()).into_iter().chain(keys).collect();
+        let (message, hint) = match invalid_type(&wrong.message, node, &keys.join(".")) {
             _ if secret => ("what the file holds is not right here".to_owned(), wrong.hint),
             Some((message, hint)) => (message, hint),
             None => match unknown_variant(&wrong.message) {
@@ -124,7 +131,7 @@ impl Misshapen {
         let mut steps = self.steps.clone();
         steps.insert(0, Step::Key(owner.to_owned()));
         let owner = path(if owner.is_empty() { &steps[1..] } else { &steps });
-        let at = if std::ptr::eq(&*holder.value, node) { holder.at } else { node.at };
+        let at = if std::ptr::eq(Rc::as_ptr(&holder.value), node) { holder.at } else { node.at };
         let sample = schema::sample(&format!("{owner}.{key}")).unwrap_or_else(|| "…".into());
         let hint = format!("add `{key}: {sample}`");
         Some((at, Diagnostic::error(format!("`{owner}` needs `{key}`")).hint(hint)))
@@ -147,7 +154,7 @@ fn unknown_variant(text: &str) -> Option<(String, String)> {
 }
 
 /// ``invalid type: integer `10`, expected a host name``.
-fn invalid_type(text: &str, node: &Node, owner: &str) -> Option<(String, Option<String>)> {
+fn invalid_type(text: &str, node: &Node, path: &str) -> Option<(String, Option<String>)> {
     let (found, expected) = text.strip_prefix("invalid type: ")?.split_once(", expected ")?;
     let (wanted, sample) = match expected.split_once(", such as ") {
         Some((wanted, sample)) => (wanted, Some(sample.trim_matches('"'))),
@@ -157,7 +164,7 @@ fn invalid_type(text: &str, node: &Node, owner: &str) -> Option<(String, Option<
         _ if wanted.starts_with("struct ") => "a map of keys",
         "a sequence" => "a list",
         "a string" | "string" => "a text",
-        _ if wanted.contains("tag") => "a word",
+        _ if wanted.contains("agged") || wanted.contains("tag ") => "a word",
         wanted => wanted,
     };
     let written = node.scalar().unwrap_or_default();
@@ -169,20 +176,21 @@ fn invalid_type(text: &str, node: &Node, owner: &str) -> Option<(String, Option<
         (_, Some("boolean")) => format!("`{short}` is a flag"),
         _ => format!("`{}`", short.escape_debug()),
     };
-    let hint = match (&node.content, wanted) {
-        (Content::Plain(_) | Content::Text(_), "a list") => Some(format!("write `[{short}]`")),
-        (Content::Plain(_) | Content::Text(_), "a map of keys") if !owner.is_empty() => {
-            schema::sample(owner).map(|sample| format!("write `{owner}: {sample}`"))
-        }
-        (Content::Plain(_), wanted) if wanted.contains("unit") || wanted.contains("second") => {
+    let is_plain = matches!(node.content, Content::Plain(_));
+    let key = path.rsplit('.').next().unwrap_or_default();
+    let known = || schema::sample(path).map(|sample| format!("write `{key}: {sample}`"));
+    let hint = match wanted {
+        "a list" if node.scalar().is_some() => Some(format!("write `[{short}]`")),
+        "a word" | "a map of keys" => known(),
+        "one value or a list of them" => Some("write one value, or a list such as `[one, two]`".to_owned()),
+        wanted if is_plain && (wanted.contains("unit") || wanted.contains("second")) => {
             sample.map(|sample| format!("write a number and a unit, such as `{sample}`"))
         }
-        (Content::Plain(_), "a text" | "a word") => Some(format!("write `\"{short}\"`")),
-        (Content::Plain(_), wanted) if wanted.contains("endpoint") => {
+        wanted if is_plain && wanted.contains("endpoint") => {
             sample.map(|sample| format!("write a host too, such as `{sample}`"))
         }
-        (Content::Plain(_), wanted) if !wanted.contains("map") => Some(format!("write `\"{short}\"`")),
-        _ => sample.map(|sample| format!("write it as `{sample}`")),
+        wanted if is_plain && !wanted.contains("map") => Some(format!("write `\"{short}\"`")),
+        _ => sample.map(|sample| format!("write it as `{sample}`")).or_else(known),
     };
     Some((format!("{what} where {wanted} is wanted"), hint))
 }

@@ -28,18 +28,43 @@ pub(super) fn explain(text: &str, source: u32, error: &ScanError) -> Located {
     if *kind == ErrorKind::RecursionLimitExceeded {
         return (at(source, byte, 1, text), too_deep());
     }
+    if let Some(tab) = is_tab(kind).then(|| tab(text, byte)).flatten() {
+        let diagnostic = Diagnostic::error("a tab in the indentation").hint("indent with spaces");
+        return (at(source, tab, 1, text), diagnostic);
+    }
     let (byte, hint) = match suspect(text, byte) {
         Some((byte, hint)) => (byte, hint),
         None => (byte, general(kind).to_owned()),
     };
     let message = match kind {
         ErrorKind::UnknownAnchor => "the alias names an anchor that is not there".to_owned(),
-        ErrorKind::TabInBlockIndentation | ErrorKind::TabInIndentation | ErrorKind::TabNotAllowed => {
-            "a tab in the indentation".to_owned()
-        }
         kind => format!("this is not YAML: {kind}"),
     };
     (at(source, byte, 1, text), Diagnostic::error(message).hint(hint))
+}
+
+fn is_tab(kind: &ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::TabInBlockIndentation
+            | ErrorKind::TabInIndentation
+            | ErrorKind::TabNotAllowed
+            | ErrorKind::TabInPlainScalar
+    )
+}
+
+/// The first tab that indents a line, from the line of an error on.
+fn tab(text: &str, byte: usize) -> Option<usize> {
+    let first = text[..byte].rfind('\n').map_or(0, |at| at + 1);
+    let mut start = first;
+    for line in text[first..].split_inclusive('\n').take(3) {
+        let indentation = &line[..line.len() - line.trim_start_matches([' ', '\t']).len()];
+        if let Some(at) = indentation.find('\t') {
+            return Some(start + at);
+        }
+        start += line.len();
+    }
+    None
 }
 
 /// The value on the line of an error that begins with a sign which means something else in YAML.
@@ -80,15 +105,19 @@ fn suspect(text: &str, byte: usize) -> Option<(usize, String)> {
 fn sample(rest: &str) -> String {
     let end = match rest.find('}') {
         Some(brace) if rest.starts_with("${") => brace + 1,
-        _ => rest.find([',', '}', '#', '"']).unwrap_or(rest.len()),
+        _ if rest.starts_with('[') => rest.find([',', '}', '#', '"']).unwrap_or(rest.len()),
+        _ => rest.find([',', ']', '}', '#', '"']).unwrap_or(rest.len()),
     };
     rest[..end].trim_end().chars().take(40).collect()
 }
 
 fn general(kind: &ErrorKind) -> &'static str {
     match kind {
-        ErrorKind::TabInBlockIndentation | ErrorKind::TabInIndentation | ErrorKind::TabNotAllowed => {
-            "indent with spaces"
+        _ if is_tab(kind) => "write spaces instead of tabs",
+        ErrorKind::BomInsideDocument => "take the byte-order mark out",
+        ErrorKind::ExpectedFlowMappingSeparator => "write `,` between entries and `}` at the end",
+        ErrorKind::ExpectedFlowSequenceSeparator | ErrorKind::InvalidColonPlacement => {
+            "write `,` between entries and `]` at the end; quote a value with a colon in it"
         }
         ErrorKind::UnclosedQuotedScalar => "close the quote",
         ErrorKind::UnclosedFlowCollection { open: '[' } | ErrorKind::UnexpectedEofFlowSequence => {

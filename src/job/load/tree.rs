@@ -78,7 +78,7 @@ impl Builder<'_> {
                 }
             }
             Event::Scalar(text, style, anchor, tag) => {
-                let is_text = self.judge_tag(tag.as_deref(), at, true)?;
+                let is_text = judge_tag(tag.as_deref(), at, true)?;
                 if self.wants_key() {
                     return self.take_key(&text, is_text || style != ScalarStyle::Plain, at);
                 }
@@ -86,14 +86,14 @@ impl Builder<'_> {
                     ScalarStyle::Plain if !is_text => Content::Plain(text.as_ref().into()),
                     _ => Content::Text(text.as_ref().into()),
                 };
-                return self.place(Node { at, content }, anchor, 1);
+                self.place(Node { at, content }, anchor, 1);
             }
             Event::SequenceStart(style, anchor, tag) => {
-                self.judge_tag(tag.as_deref(), at, false)?;
+                judge_tag(tag.as_deref(), at, false)?;
                 return self.enter(style, anchor, at, Content::List(Vec::new()));
             }
             Event::MappingStart(style, anchor, tag) => {
-                self.judge_tag(tag.as_deref(), at, false)?;
+                judge_tag(tag.as_deref(), at, false)?;
                 return self.enter(style, anchor, at, Content::Map(Vec::new()));
             }
             Event::SequenceEnd | Event::MappingEnd => return self.leave(at),
@@ -108,21 +108,6 @@ impl Builder<'_> {
         #[expect(clippy::cast_possible_truncation, reason = "a file has at most a mebibyte")]
         let at = |byte: usize| byte.min(self.text.len()) as u32;
         At { source: self.source, start: at(range.start), end: at(range.end) }
-    }
-
-    /// `!!str` makes text; any other tag is refused.
-    fn judge_tag(&self, tag: Option<&Tag>, at: At, scalar: bool) -> Result<bool, Located> {
-        match tag {
-            None => Ok(false),
-            Some(tag) if scalar && tag.core_suffix() == Some("str") => Ok(true),
-            Some(tag) => {
-                let message = format!("the tag `{}` is not part of job files", tag.original());
-                Err((
-                    at,
-                    Diagnostic::error(message).hint("leave it out, or quote the value if it begins with `!`"),
-                ))
-            }
-        }
     }
 
     fn wants_key(&self) -> bool {
@@ -184,7 +169,8 @@ impl Builder<'_> {
         if let Content::Map(entries) = &mut frame.content {
             merge(entries, &frame.merges, frame.seen)?;
         }
-        self.place(Node { at, content: frame.content }, frame.anchor, frame.weight)
+        self.place(Node { at, content: frame.content }, frame.anchor, frame.weight);
+        Ok(())
     }
 
     fn take_alias(&mut self, anchor: usize, at: At) -> Result<(), Located> {
@@ -204,7 +190,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn place(&mut self, node: Node, anchor: usize, weight: usize) -> Result<(), Located> {
+    fn place(&mut self, node: Node, anchor: usize, weight: usize) {
         let (at, node) = (node.at, Rc::new(node));
         if anchor > 0 {
             if self.anchors.len() <= anchor {
@@ -213,7 +199,6 @@ impl Builder<'_> {
             self.anchors[anchor] = Some((node.clone(), weight));
         }
         self.attach(node, weight, at);
-        Ok(())
     }
 
     fn attach(&mut self, value: Rc<Node>, weight: usize, here: At) {
@@ -234,6 +219,19 @@ impl Builder<'_> {
                 }
             }
             Content::Plain(_) | Content::Text(_) => {}
+        }
+    }
+}
+
+/// `!!str` makes text; any other tag is refused.
+fn judge_tag(tag: Option<&Tag>, at: At, scalar: bool) -> Result<bool, Located> {
+    match tag {
+        None => Ok(false),
+        Some(tag) if scalar && tag.core_suffix() == Some("str") => Ok(true),
+        Some(tag) => {
+            let message = format!("the tag `{}` is not part of job files", tag.original());
+            let hint = "leave it out, or quote the value if it begins with `!`";
+            Err((at, Diagnostic::error(message).hint(hint)))
         }
     }
 }
@@ -318,7 +316,7 @@ mod tests {
         check("a: &a [*a]", "an alias inside");
         check("<<: 1", "`<<` takes a map");
         check(&"[".repeat(100_000), "deeper than 64");
-        check(&(0..40).map(|level| format!("{}[", "- ".repeat(level))).collect::<String>(), "");
+        check(&format!("{}{}{}", "- ".repeat(40), "[".repeat(40), "]".repeat(40)), "deeper than 64");
     }
 
     #[test]
@@ -326,7 +324,9 @@ mod tests {
         let mut text = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n");
         for level in 1..30 {
             let below = format!("*a{},", level - 1).repeat(10);
-            text.push_str(&format!("a{level}: &a{level} [{below}]\n"));
+            text.extend(
+                ["a", &level.to_string(), ": &a", &level.to_string(), " [", &below, "]\n"].map(str::to_owned),
+            );
         }
         check(&text, "aliases of this file stand for more than");
     }

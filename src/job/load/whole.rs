@@ -6,7 +6,7 @@ use super::{Loader, build::Draft, node::At};
 use crate::{
     diagnostic::{Diagnostic, near},
     job::Job,
-    value::{Bind, Endpoint, Host, JobName, Ports},
+    value::{Bind, Endpoint, Host, JobName, Ports, SocketPath},
 };
 
 /// Jobs that stay, and those that do not with the reason.
@@ -89,7 +89,7 @@ impl Loader<'_> {
                 (false, true) => ("a service", "name a check, such as a `wait` or an `exchange`"),
                 _ => continue,
             };
-            let message = format!("`{}` is {what}, a `{}`", reference.name, named.name);
+            let message = format!("`{}` is {what} (`{}`)", reference.name, named.name);
             let mut diagnostic = Diagnostic::error(message).hint(wanted);
             diagnostic.path.clone_from(&reference.path);
             let _ = draft;
@@ -141,26 +141,26 @@ impl Loader<'_> {
     /// Reports listeners that cannot both be opened.
     fn check_listeners(&mut self, drafts: &[Draft]) {
         let mut listeners: Vec<Listener<'_>> = Vec::new();
-        let mut sockets: HashMap<String, &Draft> = HashMap::new();
+        let mut sockets: HashMap<SocketPath, &Draft> = HashMap::new();
         for draft in drafts.iter().filter(|draft| draft.left_out.is_none()) {
             for (text, at) in &draft.listens {
                 match text.parse().map(|Bind(endpoint)| endpoint) {
                     Ok(Endpoint::Tcp(host, ports)) => {
-                        listeners.push(Listener { udp: false, host, ports, at: *at, draft })
+                        listeners.push(Listener { udp: false, host, ports, at: *at, draft });
                     }
                     Ok(Endpoint::Udp(host, ports)) => {
-                        listeners.push(Listener { udp: true, host, ports, at: *at, draft })
+                        listeners.push(Listener { udp: true, host, ports, at: *at, draft });
                     }
-                    Ok(_) => {
-                        let key = format!(
-                            "{} {text}",
-                            if text.contains('@') { "".into() } else { draft.job.base.display().to_string() }
-                        );
-                        if let Some(first) = sockets.insert(key, draft) {
+                    Ok(Endpoint::Unix(path) | Endpoint::Unixgram(path)) => {
+                        let path = match path {
+                            SocketPath::File(path) => SocketPath::File(draft.job.base.join(path)),
+                            name @ SocketPath::Abstract(_) => name,
+                        };
+                        if let Some(first) = sockets.insert(path, draft) {
                             self.taken(text, *at, first);
                         }
                     }
-                    Err(_) => {}
+                    _ => {}
                 }
             }
         }

@@ -56,7 +56,17 @@ pub fn sample(path: &str) -> Option<String> {
             "{}".to_owned()
         });
     }
-    examples(schema_at(path)?).into_iter().next()
+    let schema = schema_at(path)?;
+    let first = examples(schema).into_iter().next();
+    first.or_else(|| {
+        let required = resolved(schema).get("required").and_then(Value::as_array).into_iter().flatten();
+        let mut keys: Vec<&str> = required.filter_map(Value::as_str).collect();
+        if keys.is_empty() {
+            keys.extend(properties(schema)?.keys().next().map(String::as_str));
+        }
+        let written = |key: &&str| Some(format!("{key}: {}", sample(&format!("{path}.{key}"))?));
+        Some(format!("{{ {} }}", keys.iter().map(written).collect::<Option<Vec<_>>>()?.join(", ")))
+    })
 }
 
 /// The key's own description, or that of its type.

@@ -1,14 +1,18 @@
 //! The `echo` kind: sends back what it gets, over TCP, UDP, Unix stream and datagram, until it is told to stop.
 
+mod datagram;
+mod metrics;
+mod serve;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Error, Kind};
+use super::{Error, Kind, service};
 use crate::{
     context::Context,
     diagnostic::Report,
     net::listen::Listen,
-    outcome::{Measure, Metric, Outcome, Samples},
+    outcome::{Measure, Metric, Outcome},
     value::{AtLeastOne, Bind, EventRate, Many, Timespan},
 };
 
@@ -52,8 +56,8 @@ mod defaults {
 impl Kind for Echo {
     const SERVICE: bool = true;
     const MAIN: &'static str = "listen";
-    const MEASURES: &'static [Measure] = &[];
-    const METRICS: &'static [&'static Metric] = &[];
+    const MEASURES: &'static [Measure] = service::MEASURES;
+    const METRICS: &'static [&'static Metric] = &[&metrics::CONNECTIONS, &metrics::ACTIVE, &metrics::CLOSES];
 
     fn check(&self, report: &mut Report) {
         if self.idle_timeout.is_zero() {
@@ -80,7 +84,7 @@ impl Kind for Echo {
         Listen::all("listen", &self.listen)
     }
 
-    async fn run(&self, _cx: &Context) -> Result<Outcome, Error> {
-        Ok(Outcome::passed(Samples::default()))
+    async fn run(&self, cx: &Context) -> Result<Outcome, Error> {
+        serve::run(self, cx).await
     }
 }

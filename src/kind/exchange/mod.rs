@@ -1,5 +1,9 @@
 //! The `exchange` kind: sends bytes and checks the answer, over TCP, UDP, Unix stream and datagram; the echo client.
 
+mod answer;
+mod line;
+mod talk;
+
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -9,7 +13,7 @@ use super::{Error, Kind};
 use crate::{
     context::Context,
     diagnostic::Report,
-    outcome::{Measure, Metric, Outcome, Samples},
+    outcome::{Measure, Metric, NETWORK_SECONDS, Outcome, Unit},
     value::{AtLeastOne, Endpoint, Family, Host, JobName, Payload, Timespan, Want},
 };
 
@@ -49,6 +53,17 @@ pub const LONGEST_ANSWER: u64 = 1 << 20;
 /// The largest UDP payload.
 const LARGEST_DATAGRAM: u64 = 65_507;
 
+static RTT_SECONDS: Metric = Metric::histogram(
+    "netjobs_exchange_rtt_seconds",
+    &[],
+    NETWORK_SECONDS,
+    "Time from sending to an answer as wanted.",
+);
+
+const fn measure(name: &'static str, unit: Unit, help: &'static str) -> Measure {
+    Measure { name, unit, own: None, help }
+}
+
 mod defaults {
     use super::{AtLeastOne, Timespan};
 
@@ -62,8 +77,19 @@ mod defaults {
 
 impl Kind for Exchange {
     const MAIN: &'static str = "to";
-    const MEASURES: &'static [Measure] = &[];
-    const METRICS: &'static [&'static Metric] = &[];
+    const MEASURES: &'static [Measure] = &[
+        measure("sent_bytes", Unit::Bytes, "Bytes that were sent."),
+        measure("received_bytes", Unit::Bytes, "Bytes of the answers."),
+        measure("connect_time", Unit::Seconds, "Time to connect, the name's look-up included; streams only."),
+        measure("rtt_min", Unit::Seconds, "The shortest time from sending to an answer as wanted."),
+        measure("rtt_avg", Unit::Seconds, "The mean of these times."),
+        measure("rtt_max", Unit::Seconds, "The longest."),
+        measure("rtt_stddev", Unit::Seconds, "Their standard deviation."),
+        measure("rtt_p50", Unit::Seconds, "Their median."),
+        measure("rtt_p95", Unit::Seconds, "95 of 100 are at most this."),
+        measure("rtt_p99", Unit::Seconds, "99 of 100 are at most this."),
+    ];
+    const METRICS: &'static [&'static Metric] = &[&RTT_SECONDS];
 
     fn check(&self, report: &mut Report) {
         self.check_target(report);
@@ -103,8 +129,8 @@ impl Kind for Exchange {
         Some((self.timeout.saturating_add(answers).saturating_add(pauses)).saturating_mul(passes))
     }
 
-    async fn run(&self, _cx: &Context) -> Result<Outcome, Error> {
-        Ok(Outcome::passed(Samples::default()))
+    async fn run(&self, cx: &Context) -> Result<Outcome, Error> {
+        talk::run(self, cx).await
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::Forward;
 use crate::{
     diagnostic::Report,
-    value::{Endpoint, Host, Ports},
+    value::{Endpoint, Host, Ports, many::path},
 };
 
 /// Says what is wrong with a forward.
@@ -30,11 +30,6 @@ pub(super) fn check(spec: &Forward, report: &mut Report) {
     }
     check_upstreams(spec, report);
     check_listeners(spec, report);
-}
-
-/// The path of an entry: of the key itself where it stands alone.
-pub(super) fn path(key: &str, index: usize, count: usize) -> String {
-    if count == 1 { key.to_owned() } else { format!("{key}[{index}]") }
 }
 
 fn check_upstreams(spec: &Forward, report: &mut Report) {

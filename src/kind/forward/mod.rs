@@ -3,6 +3,12 @@
 //! Not a proxy of any protocol: bytes pass as they are. FIN passes as FIN and RST as RST; every close has a reason.
 
 mod check;
+mod connect;
+mod datagram;
+mod gate;
+mod metrics;
+mod serve;
+mod session;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -10,13 +16,15 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Error, Kind};
+use super::{Error, Kind, service};
 use crate::{
     context::Context,
     diagnostic::Report,
     net::listen::Listen,
-    outcome::{Measure, Metric, Outcome, Samples},
-    value::{AtLeastOne, Bind, ByteRate, EventRate, Flag, Host, JobName, Many, Network, Size, Timespan},
+    outcome::{Measure, Metric, Outcome},
+    value::{
+        AtLeastOne, Bind, ByteRate, EventRate, Flag, Host, JobName, Many, Network, Size, Timespan, many::path,
+    },
 };
 
 pub use upstream::Upstream;
@@ -196,8 +204,16 @@ mod defaults {
 impl Kind for Forward {
     const SERVICE: bool = true;
     const MAIN: &'static str = "listen";
-    const MEASURES: &'static [Measure] = &[];
-    const METRICS: &'static [&'static Metric] = &[];
+    const MEASURES: &'static [Measure] = service::MEASURES;
+    const METRICS: &'static [&'static Metric] = &[
+        &metrics::CONNECTIONS,
+        &metrics::ACTIVE,
+        &metrics::CLOSES,
+        &metrics::RECEIVED_BYTES,
+        &metrics::SENT_BYTES,
+        &metrics::UPSTREAM_UP,
+        &metrics::CONNECT_SECONDS,
+    ];
 
     fn check(&self, report: &mut Report) {
         check::check(self, report);
@@ -210,11 +226,11 @@ impl Kind for Forward {
     fn refers(&self) -> Vec<(String, &JobName)> {
         let count = self.to.len();
         (self.to.iter().enumerate())
-            .filter_map(|(index, upstream)| Some((check::path("to", index, count), upstream.endpoint.job()?)))
+            .filter_map(|(index, upstream)| Some((path("to", index, count), upstream.endpoint.job()?)))
             .collect()
     }
 
-    async fn run(&self, _cx: &Context) -> Result<Outcome, Error> {
-        Ok(Outcome::passed(Samples::default()))
+    async fn run(&self, cx: &Context) -> Result<Outcome, Error> {
+        serve::run(self, cx).await
     }
 }

@@ -1,7 +1,5 @@
 //! The record of interfaces in the log: interfaces with addresses, networks and IPv6 prefixes, as JSON.
 
-use std::net::IpAddr;
-
 use ipnet::IpNet;
 use serde_json::{Map, Value, json};
 
@@ -46,7 +44,7 @@ fn address(address: &Address) -> Value {
         None => put("last_address", network.broadcast().to_string().into()),
     };
     put("scope", address.scope.clone().into());
-    if let IpAddr::V6(_) = address.address {
+    if address.address.is_ipv6() {
         for (length, key) in SITES.iter().filter(|(length, _)| *length <= address.prefix_length) {
             let site = IpNet::new(address.address, *length).map(|net| net.trunc().to_string());
             put(key, site.ok().into());

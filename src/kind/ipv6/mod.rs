@@ -125,7 +125,7 @@ async fn reach(cx: &Context, endpoint: &Endpoint) -> Result<Result<(), Miss>, Er
     };
     Ok(match endpoint {
         Endpoint::Udp(..) => probe::udp(&addresses, until).await,
-        Endpoint::Icmp(_) => probe::icmp(&addresses, until).await?,
+        Endpoint::Icmp(_) => probe::icmp(&cx.shared().probers, &addresses, until).await?,
         _ => probe::tcp(&addresses, until).await.map(drop),
     })
 }

@@ -2,6 +2,9 @@
 //!
 //! sent = received + lost, always: a probe is lost when its own timeout has passed, and by nothing else.
 
+mod run;
+mod tally;
+
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -11,7 +14,7 @@ use super::{Error, Kind};
 use crate::{
     context::Context,
     diagnostic::Report,
-    outcome::{Measure, Metric, NETWORK_SECONDS, Outcome, Samples, Unit},
+    outcome::{Measure, Metric, NETWORK_SECONDS, Outcome, Unit},
     value::{AtLeastOne, Family, Flag, Host, Number, Timespan},
 };
 
@@ -73,13 +76,17 @@ impl Kind for Ping {
         }
     }
 
+    fn needs_icmp(&self) -> bool {
+        true
+    }
+
     fn longest(&self) -> Option<Duration> {
         let passes = u32::try_from(self.family.passes().len()).unwrap_or(1);
         Some(self.interval.saturating_mul(self.count.0).saturating_add(self.timeout.0).saturating_mul(passes))
     }
 
-    async fn run(&self, _cx: &Context) -> Result<Outcome, Error> {
-        Ok(Outcome::passed(Samples::default()))
+    async fn run(&self, cx: &Context) -> Result<Outcome, Error> {
+        run::run(self, cx).await
     }
 }
 

@@ -2,19 +2,30 @@
 //!
 //! "Dead" is said only of a host whose probes all had their time; what this machine itself lost is asked again.
 
+mod drive;
+mod found;
+mod hosts;
+mod memory;
+#[doc(hidden)]
+pub mod order;
 pub mod spec;
+mod tell;
 
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use self::spec::{Edges, Method, Order, Rate, Telling};
+use self::{
+    drive::Drive,
+    hosts::Hosts,
+    spec::{Edges, Method, Order, Rate, Telling},
+};
 use super::{Error, Kind};
 use crate::{
     context::Context,
     diagnostic::Report,
-    outcome::{Measure, Metric, Outcome, Samples, Unit},
+    outcome::{Measure, Metric, Notice, Outcome, Reason, Unit},
     value::{AddressSet, AtLeastOne, EventRate, Many, Number, Targets, Timespan},
 };
 
@@ -82,16 +93,66 @@ impl Kind for Sweep {
         }
     }
 
-    fn longest(&self) -> Option<Duration> {
-        None
+    fn needs_icmp(&self) -> bool {
+        self.method == Method::Icmp
     }
 
-    async fn run(&self, _cx: &Context) -> Result<Outcome, Error> {
-        Ok(Outcome::passed(Samples::default()))
+    fn longest(&self) -> Option<Duration> {
+        let probing = Duration::try_from_secs_f64(self.slowest_pass()).unwrap_or(Duration::MAX);
+        let pass = probing.saturating_add(self.timeout.0);
+        Some(pass.saturating_mul(self.passes.0).saturating_add(SLACK))
+    }
+
+    async fn run(&self, cx: &Context) -> Result<Outcome, Error> {
+        let hosts = tokio::select! {
+            hosts = Hosts::collect(self, cx) => hosts?,
+            () = cx.cancelled() => {
+                return Err(Error::Cannot { reason: Reason::Cancelled, message: "cancelled".into(), hint: None });
+            }
+        };
+        let mut drive = Drive::new(self, cx, &hosts)?;
+        let method = self.ask(cx, &mut drive).await?;
+        Ok(tell::outcome(self, cx, &hosts, &drive, method))
     }
 }
 
 impl Sweep {
+    /// Asks all hosts; gives the method that was used.
+    async fn ask(&self, cx: &Context, drive: &mut Drive<'_>) -> Result<Method, Error> {
+        if let Method::Tcp(port) = self.method {
+            drive.tcp(port).await;
+            return Ok(self.method);
+        }
+        match drive.open().await {
+            Ok(sessions) => {
+                drive.icmp(sessions).await?;
+                Ok(Method::Icmp)
+            }
+            Err(error) if self.method == Method::Auto && error.reason() == Reason::Permission => {
+                let hint = error.hint().unwrap_or_default();
+                let message = format!("{error}: asking by TCP port {FALLBACK_PORT} instead; {hint}");
+                cx.notice(Notice::Warning { message });
+                drive.tcp(FALLBACK_PORT).await;
+                Ok(Method::Tcp(FALLBACK_PORT))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// How many seconds one pass needs at most to send its probes.
+    fn slowest_pass(&self) -> f64 {
+        let Rate::Limited(rate) = self.rate else { return f64::from(self.max_targets.0) / SLOWEST_MAX };
+        let (fixed, open) = fixed(&self.targets, self.edges == Edges::Include);
+        let count = if open > 0 { self.max_targets.0.into() } else { fixed.count() };
+        let v4 = fixed.ranges().take_while(|(first, _)| first.is_ipv4());
+        let v4 = AddressSet::new(v4).count();
+        // A /24 has 256 addresses, a /64 may have them all.
+        let network = v4.min(256).max(fixed.count() - v4).max(if open > 0 { count } else { 0 });
+        // With both families, each has half of the rate.
+        let share = if v4 > 0 && v4 < fixed.count() || open > 0 { 2.0 } else { 1.0 };
+        (share * count as f64 / rate.0).max(network as f64 / drive::NETWORK_RATE)
+    }
+
     /// What is wrong with the set as a whole, as far as the file alone says it.
     fn check_targets(&self, report: &mut Report) {
         let excluded = self.exclude.iter().flat_map(|exclude| exclude.iter());
@@ -145,6 +206,12 @@ fn default_confirm() -> AtLeastOne {
     AtLeastOne(1)
 }
 
+/// The port that is asked where ICMP may not be sent.
+const FALLBACK_PORT: u16 = 443;
+/// A slow machine at `rate: max`, probes a second.
+const SLOWEST_MAX: f64 = 2000.0;
+/// What a sweep takes besides its probes: names, files, the last answers.
+const SLACK: Duration = Duration::from_secs(15);
 /// More passes than this serve no network.
 const MOST_PASSES: u32 = 1000;
 

@@ -13,6 +13,7 @@ use crate::{
     kind::Error,
     net::{
         http::{self, Ask, Tls, Trust},
+        icmp::Probers,
         probe::{self, Miss},
     },
     outcome::Reason,
@@ -24,6 +25,7 @@ use crate::{
 pub(super) struct Means<'a> {
     http: &'a Http,
     tls: Option<Tls>,
+    probers: &'a Probers,
 }
 
 /// An endpoint, ready to be tried.
@@ -39,7 +41,7 @@ pub(super) enum Target {
 
 impl<'a> Means<'a> {
     /// Reads the certificates where an endpoint needs them.
-    pub(super) async fn new(spec: &Wait, http: &'a Http, cx: &Context) -> Result<Self, Error> {
+    pub(super) async fn new(spec: &Wait, http: &'a Http, cx: &'a Context) -> Result<Self, Error> {
         let encrypted =
             spec.r#for.iter().any(|endpoint| matches!(endpoint, Endpoint::Http { tls: true, .. }));
         let trust = match &http.ca {
@@ -48,7 +50,7 @@ impl<'a> Means<'a> {
             None => Trust::System,
         };
         let tls = if encrypted { Some(Tls::new(trust).await?) } else { None };
-        Ok(Self { http, tls })
+        Ok(Self { http, tls, probers: &cx.shared().probers })
     }
 
     /// Finds out where an endpoint is now.
@@ -91,7 +93,7 @@ impl<'a> Means<'a> {
         Ok(match target {
             Target::Tcp(addresses) => probe::tcp(addresses, until).await.map(drop),
             Target::Udp(addresses) => probe::udp(addresses, until).await,
-            Target::Icmp(addresses) => probe::icmp(addresses, until).await?,
+            Target::Icmp(addresses) => probe::icmp(self.probers, addresses, until).await?,
             Target::Unix(path) => probe::unix(path, until).await,
             Target::Unixgram(path) => probe::unixgram(path),
             Target::Http { tls, host, port, path, addresses } => {

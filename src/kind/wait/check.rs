@@ -55,8 +55,10 @@ fn count(endpoint: &Endpoint) -> usize {
 
 fn host(endpoint: &Endpoint) -> Option<&Host> {
     match endpoint {
-        Endpoint::Tcp(host, _) | Endpoint::Udp(host, _) | Endpoint::Icmp(host) => Some(host),
-        Endpoint::Http { host, .. } => Some(host),
+        Endpoint::Tcp(host, _)
+        | Endpoint::Udp(host, _)
+        | Endpoint::Icmp(host)
+        | Endpoint::Http { host, .. } => Some(host),
         Endpoint::Unix(_) | Endpoint::Unixgram(_) | Endpoint::Job(_) => None,
     }
 }

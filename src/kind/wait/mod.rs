@@ -108,6 +108,10 @@ impl Kind for Wait {
         named.filter_map(|(at, endpoint)| Some((self.path(at), endpoint.job()?))).collect()
     }
 
+    fn needs_icmp(&self) -> bool {
+        self.r#for.iter().any(|endpoint| matches!(endpoint, Endpoint::Icmp(_)))
+    }
+
     fn longest(&self) -> Option<Duration> {
         Some(*self.timeout)
     }

@@ -32,12 +32,12 @@ pub(super) fn of(watches: &[Watch], started: Instant, cancelled: bool) -> Outcom
 
 fn samples(all: &[Watch], family: Family, started: Instant) -> Samples {
     let watches = || all.iter().filter(|watch| watch.family == family);
-    let mut samples = Samples::default();
-    samples.family = match family {
+    let word = match family {
         _ if all.iter().all(|watch| watch.family == family) => None,
         Family::V6 => Some("ipv6"),
         _ => Some("ipv4"),
     };
+    let mut samples = Samples { family: word, ..Samples::default() };
     let slowest = watches().max_by_key(|watch| watch.held_at.map_or((1, started), |at| (0, at)));
     let end = slowest.and_then(|watch| watch.held_at).unwrap_or_else(Instant::now);
     samples.count("attempts", watches().map(|watch| watch.attempts).sum());

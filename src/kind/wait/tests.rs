@@ -138,6 +138,12 @@ async fn a_full_queue_of_connections_is_a_connect_timeout() {
 }
 
 #[tokio::test]
+async fn a_host_that_answers_an_echo_has_come() {
+    let (outcome, _, _) = run("{ for: 'icmp://127.0.0.1' }").await;
+    assert_eq!(outcome.verdict, Verdict::Passed, "{outcome:?}");
+}
+
+#[tokio::test]
 async fn until_down_waits_for_what_answers_to_end() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
@@ -147,7 +153,7 @@ async fn until_down_waits_for_what_answers_to_end() {
         drop(listener);
     };
     let yaml = format!("{{ for: '{at}', until: down }}");
-    let (_, (outcome, took, changes)) = tokio::join!(ending, run(&yaml));
+    let ((), (outcome, took, changes)) = tokio::join!(ending, run(&yaml));
     assert_eq!(outcome.verdict, Verdict::Passed);
     assert_eq!(changes, [("", "up"), ("up", "refused")]);
     assert!(took < Duration::from_millis(450), "{took:?}");

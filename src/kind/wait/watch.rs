@@ -131,7 +131,7 @@ impl Watch {
                 (miss.reason.as_str(), miss.message.as_str())
             }
         };
-        self.message = message.to_owned();
+        message.clone_into(&mut self.message);
         if state != self.state {
             let from = std::mem::replace(&mut self.state, state);
             let (what, message) = (self.endpoint.to_string(), message.to_owned());
@@ -156,6 +156,8 @@ impl Watch {
         match &self.endpoint {
             Endpoint::Udp(Host::Ip(address), _) => address.is_loopback(),
             Endpoint::Udp(Host::Name(name), _) => name == "localhost",
+            // A service of this very process.
+            Endpoint::Job(_) => true,
             _ => false,
         }
     }

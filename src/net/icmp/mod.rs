@@ -270,6 +270,12 @@ impl Probers {
     }
 }
 
+/// A key that nobody else knows, such as for the order of a sweep.
+pub fn random_key() -> Result<[u64; 2], Error> {
+    crate::sys::icmp::random_key()
+        .map_err(|source| Error::System { operation: "read random bytes".into(), source })
+}
+
 fn start(v6: bool, socket: socket::IcmpSocket) -> io::Result<Handle> {
     let (waker, wakes) = UnixStream::pair()?;
     waker.set_nonblocking(true)?;

@@ -58,7 +58,7 @@ pub struct Address {
     pub flags: u32,
 }
 
-/// When an IPv6 address is not used yet, or no longer, or never: `IFA_F_…` of linux/if_addr.h.
+/// When an IPv6 address is not used yet, or no longer, or never: `IFA_F_…` of `linux/if_addr.h`.
 mod bits {
     pub(super) const DAD_FAILED: u32 = 0x08;
     pub(super) const DEPRECATED: u32 = 0x20;

@@ -6,8 +6,8 @@
 //! `[::]` listens on IPv4 too, whatever the sysctl `bindv6only` says. `0.0.0.0` and `[::]` with the same port go together
 //! where `0.0.0.0` comes first: then `[::]` is IPv6 alone. The other way round is refused with a sentence.
 
-mod path;
 mod socket;
+mod unix;
 
 use std::{
     collections::HashMap,
@@ -19,7 +19,7 @@ use std::{
 
 use tokio::net::{TcpListener, UdpSocket, UnixDatagram, UnixListener};
 
-use crate::value::{Bind, Endpoint, Family, Host, Ports, SocketPath};
+use crate::value::{Bind, Endpoint, Family, Host, Ports, SocketPath, many::path};
 
 use super::{Error, resolve::Resolver};
 
@@ -35,9 +35,8 @@ pub struct Listen {
 impl Listen {
     /// All of a key's entries, `0.0.0.0` before the others so that `[::]` may stand beside it.
     pub fn all(key: &str, binds: &[Bind]) -> Vec<Self> {
-        let path = |index| if binds.len() == 1 { key.to_owned() } else { format!("{key}[{index}]") };
         let mut all: Vec<Self> = (binds.iter().enumerate())
-            .map(|(index, bind)| Self { path: path(index), bind: bind.clone() })
+            .map(|(index, bind)| Self { path: path(key, index, binds.len()), bind: bind.clone() })
             .collect();
         all.sort_by_key(|listen| !is_any_v4(&listen.bind.0));
         all
@@ -77,7 +76,7 @@ pub enum Socket {
 struct Held {
     socket: Socket,
     /// Removes the socket's file, if it is still ours.
-    _file: Option<path::Guard>,
+    _file: Option<unix::Guard>,
 }
 
 /// A listener with the address that it really has.
@@ -206,7 +205,7 @@ impl Pool {
             Some(known) => known,
             None => {
                 let (socket, file) =
-                    path::open(endpoint).map_err(|source| bind_error(address.clone(), source))?;
+                    unix::open(endpoint).map_err(|source| bind_error(address.clone(), source))?;
                 let socket = Arc::new(Held { socket, _file: file });
                 held.insert(key, Arc::downgrade(&socket));
                 socket

@@ -9,9 +9,9 @@ use super::{
     escape::{clean_value, peer, sentence},
 };
 use crate::{
-    diagnostic::{Diagnostic, Report, Severity},
+    diagnostic::{Diagnostic, Place, Report, Severity},
     event::{Event, Finished, JobRef, Judged},
-    outcome::{Notice, Reason, Sample, Samples, Verdict},
+    outcome::{HostState, Notice, Reason, Sample, Samples, Verdict},
 };
 
 /// The record of an event, with the time of now; `None` where an event is no record.
@@ -183,7 +183,7 @@ fn noticed(time: Timestamp, level: Level, job: &JobRef, run_id: &str, notice: &N
             .put("engine", *engine),
         Notice::HostChanged { host, from, to, why, rtt } => start("host_changed")
             .put("host", peer(host))
-            .put("from", from.map(|state| state.as_str()))
+            .put("from", from.map(HostState::as_str))
             .put("to", to.as_str())
             .put("reason", *why)
             .put("rtt_seconds", rtt.map(|rtt| rtt.as_secs_f64())),
@@ -216,7 +216,7 @@ fn mistakes(report: &Report) -> Value {
 
 fn mistake(diagnostic: &Diagnostic) -> Value {
     let place = diagnostic.place.as_ref();
-    let (line, column) = place.map(|place| place.line_column()).unzip();
+    let (line, column) = place.map(Place::line_column).unzip();
     json!({
         "severity": match diagnostic.severity { Severity::Error => "error", Severity::Warning => "warning" },
         "file": place.map(|place| peer(&place.source.name)),

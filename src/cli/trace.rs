@@ -1,0 +1,100 @@
+//! The program's own diagnostics (`tracing`): sentences with their fields, to the log or to stderr. No run records.
+
+use std::fmt::{self, Write as _};
+
+use tracing::{
+    Event, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{
+    Layer, Registry,
+    layer::{Context, SubscriberExt as _},
+};
+
+use super::out;
+use crate::sink::{Level, json::Diagnostics};
+
+/// From here on warnings and errors go to stderr.
+pub fn to_stderr() {
+    install(Level::Warn, |level, sentence| out::say(format_args!("{level}: {sentence}")));
+}
+
+/// From here on diagnostics go to the log, and to stderr where the log is for people.
+pub fn to_log(least: Level, diagnostics: Option<Diagnostics>) {
+    install(least, move |level, sentence| match &diagnostics {
+        Some(diagnostics) => diagnostics.say(level, sentence),
+        None => out::say(format_args!("{level}: {sentence}")),
+    });
+}
+
+fn install(least: Level, say: impl Fn(Level, &str) + Send + Sync + 'static) {
+    let subscriber = Registry::default().with(Sentences { least, say });
+    // A second one in the same process, as in tests, changes nothing.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+}
+
+struct Sentences<F> {
+    least: Level,
+    say: F,
+}
+
+impl<S: Subscriber, F: Fn(Level, &str) + Send + Sync + 'static> Layer<S> for Sentences<F> {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        // Libraries tell much that is none of the operator's business.
+        if !event.metadata().target().starts_with("netjobs") {
+            return;
+        }
+        let level = level(*event.metadata().level());
+        if level >= self.least {
+            let mut sentence = Sentence::default();
+            event.record(&mut sentence);
+            (self.say)(level, &format!("{}{}", sentence.message, sentence.fields));
+        }
+    }
+}
+
+fn level(level: tracing::Level) -> Level {
+    match level {
+        tracing::Level::ERROR => Level::Error,
+        tracing::Level::WARN => Level::Warn,
+        tracing::Level::INFO => Level::Info,
+        tracing::Level::DEBUG | tracing::Level::TRACE => Level::Debug,
+    }
+}
+
+#[derive(Default)]
+struct Sentence {
+    message: String,
+    fields: String,
+}
+
+impl Visit for Sentence {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        // Writing to a text cannot fail.
+        let _ = match field.name() {
+            "message" => write!(self.message, "{value:?}"),
+            name => write!(self.fields, " {name}={value:?}"),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[test]
+    fn a_diagnostic_is_its_sentence_and_its_fields_from_its_level_on() {
+        let said = Arc::new(Mutex::new(vec![]));
+        let ears = said.clone();
+        let say = move |level: Level, sentence: &str| ears.lock().unwrap().push((level, sentence.to_owned()));
+        let subscriber = Registry::default().with(Sentences { least: Level::Info, say });
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::warn!(port = 7, "something is odd");
+            tracing::debug!("nobody asked");
+            tracing::error!(target: "elsewhere", "not ours");
+        });
+        assert_eq!(*said.lock().unwrap(), [(Level::Warn, "something is odd port=7".to_owned())]);
+    }
+}

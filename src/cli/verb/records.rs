@@ -1,0 +1,26 @@
+//! `--json` of a verb: the records of its run and nothing of the runner around it, so that the last is `run_finished`.
+
+use crate::{
+    event::Event,
+    sink::{Sink, json::Log},
+};
+
+/// A log that hears only of the job.
+#[derive(Debug)]
+pub struct Records(pub Log);
+
+impl Sink for Records {
+    fn event(&mut self, event: &Event) {
+        let is_of_the_run = matches!(
+            event,
+            Event::JobReady { .. } | Event::Notice { .. } | Event::RunFinished(_) | Event::RunSkipped { .. }
+        );
+        if is_of_the_run {
+            self.0.event(event);
+        }
+    }
+
+    fn close(&mut self) {
+        self.0.close();
+    }
+}

@@ -1,0 +1,133 @@
+//! An echo at work: its listeners, one task for each connection, one loop for each datagram socket.
+
+use std::sync::Arc;
+
+use tokio::{
+    sync::{Notify, Semaphore, mpsc},
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{Echo, datagram::Datagrams, metrics};
+use crate::{
+    context::Context,
+    kind::{
+        Error,
+        service::{self, Books, Families},
+    },
+    net::{
+        self,
+        accept::{self, Host},
+        datagram::Port,
+        relay::{self, Abort, Ending, Lane, Limits, Watch},
+        stream::{Peer, Stream},
+    },
+    outcome::{Close, Outcome},
+};
+
+/// All that the connections of a run share.
+struct Service {
+    books: Arc<Books>,
+    slots: Arc<Semaphore>,
+    limits: Limits,
+    ending: Ending,
+    watch: Option<Watch>,
+    tasks: TaskTracker,
+}
+
+/// Serves until it is cancelled or told to stop by a message, then waits for the connections.
+pub(super) async fn run(spec: &Echo, cx: &Context) -> Result<Outcome, Error> {
+    let families =
+        Families { connections: &metrics::CONNECTIONS, active: &metrics::ACTIVE, closes: &metrics::CLOSES };
+    let books = Books::new(cx, families);
+    // Cancelled from outside or by `stop_on`; the run's own tokens are not ours to cancel.
+    let stop = cx.stop().cancel.child_token();
+    let told = CancellationToken::new();
+    let service = Arc::new(Service::new(spec, cx, books.clone(), &told));
+    let listeners = cx.all_listeners();
+    let datagrams = Arc::new(Datagrams::new(spec, &listeners, books.clone(), told.clone()));
+    let (failed, mut failure) = mpsc::channel(1);
+    let addresses = listeners.iter().filter_map(|listener| listener.endpoint()).collect();
+    for listener in listeners {
+        let (failed, stop) = (failed.clone(), stop.clone());
+        let (service, datagrams) = (service.clone(), datagrams.clone());
+        cx.spawn(async move {
+            let result = match Port::of(listener.socket()) {
+                Some(port) => datagrams.serve(port, &listener.address, &stop).await,
+                None => accept::accept(listener.socket(), &Door(service), &stop).await,
+            };
+            if let Err(source) = result {
+                let operation = format!("accept on {}", listener.address);
+                // Only the first is told; the channel has room for it.
+                let _ = failed.try_send(net::Error::System { operation, source });
+            }
+        });
+    }
+    cx.ready(addresses);
+    let failed = tokio::select! {
+        biased;
+        () = cx.cancelled() => None,
+        () = told.cancelled() => None,
+        error = failure.recv() => error,
+    };
+    stop.cancel();
+    cx.release_listeners();
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
+    if told.is_cancelled() {
+        service.ending.finish.cancel();
+        // A client that never reads its answer does not keep a service that was told to end.
+        if timeout(cx.stop().drain_idle, cx.drained()).await.is_err() {
+            service.ending.kill.cancel();
+        }
+    }
+    cx.drained().await;
+    Ok(Outcome::passed(books.samples()))
+}
+
+impl Service {
+    fn new(spec: &Echo, cx: &Context, books: Arc<Books>, told: &CancellationToken) -> Self {
+        let idle = spec.idle_timeout.0;
+        let mut ending = service::ending(cx);
+        ending.kill = ending.kill.child_token();
+        Self {
+            books,
+            slots: Arc::new(Semaphore::new(spec.max_connections.0 as usize)),
+            limits: Limits { idle, half_closed: idle, abort: Abort::Reset },
+            ending,
+            watch: spec.stop_on.as_ref().map(|word| Watch::new(word.as_bytes(), told.clone())),
+            tasks: cx.tasks().clone(),
+        }
+    }
+}
+
+/// Takes the connections of one listener.
+struct Door(Arc<Service>);
+
+impl Host for Door {
+    async fn welcome(&self, client: Stream, peer: Peer) {
+        let service = self.0.clone();
+        let mut open = service.books.open(peer, "copy");
+        // It may be that the job is cancelled while this one waits for its turn.
+        open.expect(Close::Drained);
+        let Ok(slot) = service.slots.clone().acquire_owned().await else { return };
+        open.expect(Close::Bug);
+        self.0.tasks.spawn(async move {
+            let _slot = slot;
+            // What fails here is a connection that is gone already; the relay finds out why.
+            let _ = client.prepare();
+            let lane = Lane { watch: service.watch.clone(), ..Lane::default() };
+            let end = relay::echo(client, lane, &service.limits, &service.ending).await;
+            open.end(end);
+        });
+    }
+
+    fn warn(&self, message: String) {
+        self.0.books.warn(message);
+    }
+
+    fn freed(&self) -> &Notify {
+        &self.0.books.freed
+    }
+}

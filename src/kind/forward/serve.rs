@@ -1,0 +1,224 @@
+//! A forward at work: its listeners, and one task for each connection.
+
+use std::sync::Arc;
+
+use tokio::sync::{Notify, mpsc};
+use tokio_util::task::TaskTracker;
+
+use super::{
+    Forward, OnAbort,
+    connect::{Connector, Far, Own},
+    datagram::Datagrams,
+    gate::{Gate, Slot},
+    metrics,
+    upstream::{Route, Target},
+};
+use crate::{
+    context::Context,
+    kind::{
+        Error,
+        service::{self, Books, Families, Open},
+    },
+    net::{
+        self,
+        accept::{self, Host},
+        datagram::Port,
+        dial::Source,
+        listen::Listener,
+        rate::Bucket,
+        relay::{self, Abort, Ending, Lane, Limits},
+        stream::{Peer, Stream},
+    },
+    outcome::{Close, Outcome},
+    value::{self, Endpoint, Timespan},
+};
+
+/// All that the connections of a run share.
+pub(super) struct Service {
+    pub(super) books: Arc<Books>,
+    pub(super) gate: Gate,
+    pub(super) connector: Connector,
+    pub(super) ending: Ending,
+    limits: Limits,
+    up: Option<Arc<Bucket>>,
+    down: Option<Arc<Bucket>>,
+    tasks: TaskTracker,
+}
+
+/// A connection without a byte for so long is ended.
+const IDLE: Timespan = Timespan::secs(3600);
+
+/// Serves until cancelled, then waits for the connections.
+pub(super) async fn run(spec: &Forward, cx: &Context) -> Result<Outcome, Error> {
+    let listeners = cx.all_listeners();
+    let service = Arc::new(Service::new(spec, cx, &listeners)?);
+    let datagrams = Datagrams::new(spec, service.clone());
+    let targets: Vec<Vec<Arc<Target>>> = spec.to.iter().map(|to| to.targets(cx.meters())).collect();
+    let (failed, mut failure) = mpsc::channel(1);
+    let addresses = listeners.iter().filter_map(|listener| listener.endpoint()).collect();
+    for (index, listener) in listeners.into_iter().enumerate() {
+        let route = Arc::new(route(spec, &listener, &targets));
+        let (failed, stop) = (failed.clone(), cx.stop().cancel.clone());
+        let (service, datagrams) = (service.clone(), datagrams.clone());
+        cx.spawn(async move {
+            let result = if Port::of(listener.socket()).is_some() {
+                datagrams.listen(index, &listener, &route, &stop).await
+            } else {
+                accept::accept(listener.socket(), &Door { service, route }, &stop).await
+            };
+            if let Err(source) = result {
+                let operation = format!("accept on {}", listener.address);
+                // Only the first is told; the channel has room for it.
+                let _ = failed.try_send(net::Error::System { operation, source });
+            }
+        });
+    }
+    cx.ready(addresses);
+    let failed = tokio::select! {
+        biased;
+        () = cx.cancelled() => None,
+        error = failure.recv() => error,
+    };
+    cx.release_listeners();
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
+    cx.drained().await;
+    Ok(Outcome::passed(service.books.samples()).with_detail(datagrams.detail()))
+}
+
+/// The targets of a listener: those that take what it takes, and of a range the one with its place.
+fn route(spec: &Forward, listener: &Listener, targets: &[Vec<Arc<Target>>]) -> Route {
+    let is_datagram = Port::of(listener.socket()).is_some();
+    let entry = (0..spec.listen.len())
+        .find(|index| value::many::path("listen", *index, spec.listen.len()) == listener.path)
+        .unwrap_or(0);
+    let place = match (&spec.listen[entry].0, listener.local()) {
+        (Endpoint::Tcp(_, ports) | Endpoint::Udp(_, ports), Some(local)) if ports.count() > 1 => {
+            usize::from(local.port().saturating_sub(ports.first))
+        }
+        _ => 0,
+    };
+    let fits = |target: &&Arc<Target>| {
+        target.endpoint.job().is_some() || target.endpoint.is_datagram() == is_datagram
+    };
+    let mine = targets.iter().filter_map(|ports| ports.get(place).or(ports.first())).filter(fits).cloned();
+    Route::new(mine.collect(), spec.balance)
+}
+
+impl Service {
+    fn new(spec: &Forward, cx: &Context, listeners: &[Arc<Listener>]) -> Result<Self, Error> {
+        let families = Families {
+            connections: &metrics::CONNECTIONS,
+            active: &metrics::ACTIVE,
+            closes: &metrics::CLOSES,
+        };
+        let books = Books::new(cx, families);
+        let (gate, warning) = Gate::new(spec, listeners.len())?;
+        if let Some(warning) = warning {
+            books.warn(warning);
+        }
+        let bytes = spec.rate.and_then(|rate| rate.bytes);
+        // A tenth of a second at full rate is let through at once, so that a late wake-up costs nothing.
+        let bucket = || bytes.map(|rate| Arc::new(Bucket::new(rate.0 as f64, rate.0 as f64 / 10.0)));
+        let source = spec.source.as_ref().map(|source| match source {
+            value::Host::Ip(address) => Source::Address(*address),
+            value::Host::Scoped(address, _) => Source::Address((*address).into()),
+            value::Host::Name(device) => Source::Device(device.clone()),
+        });
+        let connector = Connector {
+            shared: cx.shared().clone(),
+            observer: cx.observer().clone(),
+            base: cx.path(std::path::Path::new("")).into(),
+            timeout: spec.connect_timeout.0,
+            source,
+            own: listeners.iter().filter_map(|listener| Own::of(listener)).collect(),
+        };
+        let limits = Limits {
+            idle: spec.idle_timeout.unwrap_or(IDLE).0,
+            half_closed: spec.half_closed_timeout.0,
+            abort: match spec.on_abort {
+                OnAbort::Reset => Abort::Reset,
+                OnAbort::Fin => Abort::Fin,
+            },
+        };
+        let (ending, tasks) = (service::ending(cx), cx.tasks().clone());
+        Ok(Self { books, gate, connector, ending, limits, up: bucket(), down: bucket(), tasks })
+    }
+
+    /// Starts a task that `Context::drained` waits for.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
+    /// One connection from its upstream's choice to its end.
+    async fn forward(&self, client: Stream, route: &Route, mut open: Open) {
+        let peer = open.peer;
+        let reached = tokio::select! {
+            biased;
+            () = self.ending.kill.cancelled() => Err(Close::Grace),
+            () = client.broken() => Err(Close::ClientReset),
+            reached = self.connector.reach(route, &peer, false, |upstream| open.goes_to(upstream)) => reached,
+        };
+        let (upstream, target, _busy) = match reached {
+            Ok((Far::Stream(upstream), target, busy)) => (upstream, target, busy),
+            Ok(_) => return refuse(client, open, Close::NoUpstream),
+            Err(close) => return refuse(client, open, close),
+        };
+        for stream in [&client, &upstream] {
+            // What fails here is a connection that is gone already; the relay finds out why.
+            let _ = stream.prepare();
+        }
+        let up = Lane { counter: target.received.clone(), bucket: self.up.clone(), watch: None };
+        let down = Lane { counter: target.sent.clone(), bucket: self.down.clone(), watch: None };
+        let end = relay::relay(client, upstream, up, down, &self.limits, &self.ending).await;
+        open.end(end);
+    }
+}
+
+/// Breaks a client off that cannot be served.
+fn refuse(client: Stream, open: Open, close: Close) {
+    client.reset();
+    open.close(close);
+}
+
+/// Takes the connections of one listener.
+struct Door {
+    service: Arc<Service>,
+    route: Arc<Route>,
+}
+
+impl Host for Door {
+    async fn welcome(&self, client: Stream, peer: Peer) {
+        let mut open = self.service.books.open(peer, "copy");
+        if !self.service.gate.admits(&peer) {
+            return refuse(client, open, Close::Denied);
+        }
+        // It may be that the job is cancelled while this one waits for its turn.
+        open.expect(Close::Drained);
+        let slot = match self.service.gate.enter(&peer).await {
+            Ok(slot) => slot,
+            Err(close) => return refuse(client, open, close),
+        };
+        open.expect(Close::Bug);
+        self.start(client, open, slot);
+    }
+
+    fn warn(&self, message: String) {
+        self.service.books.warn(message);
+    }
+
+    fn freed(&self) -> &Notify {
+        &self.service.books.freed
+    }
+}
+
+impl Door {
+    fn start(&self, client: Stream, open: Open, slot: Slot) {
+        let (service, route) = (self.service.clone(), self.route.clone());
+        self.service.spawn(async move {
+            let _slot = slot;
+            service.forward(client, &route, open).await;
+        });
+    }
+}

@@ -1,0 +1,282 @@
+//! What a ping counts: ends, extras, round trips, reasons. sent = received + lost + in flight, after every event.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{DUPLICATE, LATE, LOST, RECEIVED, RTT, SENT};
+use crate::{
+    meter::{Counter, Histogram, Meters},
+    net::{
+        icmp::{Event, What},
+        rtt::Rtt,
+    },
+    outcome::{NETWORK_SECONDS, Reason, Sample, Samples},
+};
+
+/// The counts of one family.
+#[derive(Debug)]
+pub(super) struct Tally {
+    label: String,
+    family: &'static str,
+    ends: Vec<End>,
+    meters: Series,
+    rtt: Rtt,
+    previous: Option<Duration>,
+    steps: (f64, u32),
+    highest: Option<u32>,
+    reasons: BTreeMap<Reason, u64>,
+    ttl: Option<u8>,
+    pub(super) sent: u64,
+    pub(super) received: u64,
+    pub(super) lost: u64,
+    /// Echoes that this machine did not send.
+    pub(super) unsent: u64,
+    duplicates: u64,
+    late: u64,
+    reordered: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Open,
+    Answered,
+    Lost,
+    Unsent,
+}
+
+#[derive(Debug)]
+struct Series {
+    sent: Counter,
+    received: Counter,
+    lost: Counter,
+    duplicate: Counter,
+    late: Counter,
+    rtt: Histogram,
+}
+
+impl Series {
+    fn new(meters: &Meters, labels: &[&str]) -> Self {
+        Self {
+            sent: meters.counter(&SENT, labels),
+            received: meters.counter(&RECEIVED, labels),
+            lost: meters.counter(&LOST, labels),
+            duplicate: meters.counter(&DUPLICATE, labels),
+            late: meters.counter(&LATE, labels),
+            rtt: meters.histogram(&RTT, labels),
+        }
+    }
+
+    /// Counts that no registry shows.
+    fn hidden() -> Self {
+        let counter = Counter::default;
+        let rtt = Histogram::new(NETWORK_SECONDS);
+        Self {
+            sent: counter(),
+            received: counter(),
+            lost: counter(),
+            duplicate: counter(),
+            late: counter(),
+            rtt,
+        }
+    }
+}
+
+impl Tally {
+    /// Nothing has been sent of `count` echoes.
+    pub(super) fn new(label: String, family: &'static str, count: u32, meters: &Meters) -> Self {
+        let series = Series::new(meters, &[&label, family]);
+        Self { ends: vec![End::Open; count as usize], meters: series, ..Self::unmetered(label, family) }
+    }
+
+    /// Nothing will be sent.
+    pub(super) fn unmetered(label: String, family: &'static str) -> Self {
+        Self {
+            label,
+            family,
+            ends: vec![],
+            meters: Series::hidden(),
+            rtt: Rtt::default(),
+            previous: None,
+            steps: (0.0, 0),
+            highest: None,
+            reasons: BTreeMap::new(),
+            ttl: None,
+            sent: 0,
+            received: 0,
+            lost: 0,
+            unsent: 0,
+            duplicates: 0,
+            late: 0,
+            reordered: 0,
+        }
+    }
+
+    /// Whether each echo has come to its end.
+    pub(super) fn is_complete(&self) -> bool {
+        self.received + self.lost + self.unsent == self.ends.len() as u64
+    }
+
+    /// So many have been sent by now.
+    pub(super) fn sent(&mut self, sent: u64) {
+        self.meters.sent.add(sent - self.sent);
+        self.sent = sent;
+    }
+
+    /// Notes why nothing could be sent.
+    pub(super) fn refuse(&mut self, reason: Reason) {
+        *self.reasons.entry(reason).or_default() += 1;
+    }
+
+    /// Counts an event; one that names an echo of which we know nothing is left out.
+    pub(super) fn take(&mut self, event: Event) {
+        let Some(end) = self.ends.get_mut(event.index as usize) else { return };
+        match event.what {
+            What::Answered { rtt, ttl } => {
+                *end = End::Answered;
+                self.answered(event.index, rtt);
+                self.ttl = ttl.or(self.ttl);
+            }
+            What::Lost(failure) => {
+                *end = End::Lost;
+                self.lost += 1;
+                self.meters.lost.inc();
+                self.refuse(failure.reason);
+            }
+            What::Refused(failure) => {
+                *end = End::Unsent;
+                self.unsent += 1;
+                self.refuse(failure.reason);
+            }
+            What::Extra if *end == End::Answered => {
+                self.duplicates += 1;
+                self.meters.duplicate.inc();
+            }
+            What::Extra => {
+                self.late += 1;
+                self.meters.late.inc();
+            }
+        }
+    }
+
+    fn answered(&mut self, index: u32, rtt: Duration) {
+        self.received += 1;
+        self.meters.received.inc();
+        self.meters.rtt.observe(rtt.as_secs_f64());
+        self.rtt.record(rtt);
+        if let Some(previous) = self.previous.replace(rtt) {
+            self.steps.0 += rtt.abs_diff(previous).as_secs_f64();
+            self.steps.1 += 1;
+        }
+        match self.highest {
+            Some(highest) if index < highest => self.reordered += 1,
+            _ => self.highest = Some(index),
+        }
+    }
+
+    /// The commonest reason of what went wrong.
+    pub(super) fn commonest(&self) -> Option<Reason> {
+        self.reasons.iter().max_by_key(|(_, count)| **count).map(|(reason, _)| *reason)
+    }
+
+    /// What went wrong, for people.
+    pub(super) fn message(&self) -> Option<String> {
+        let reason = self.commonest()?;
+        let label = &self.label;
+        Some(match (self.unsent, self.lost) {
+            (0, 0) => format!("{label} ({}): {reason}", self.family),
+            (0, lost) => format!("{lost} of {} echoes to {label} were lost: {reason}", self.sent),
+            (unsent, _) => {
+                format!(
+                    "this machine did not send {unsent} of {} echoes to {label}: {reason}",
+                    self.ends.len()
+                )
+            }
+        })
+    }
+
+    /// All measurements that exist: without an answer there is no round trip, without an echo no loss.
+    pub(super) fn samples(&self, name_family: bool) -> Samples {
+        let mut samples = Samples { family: name_family.then_some(self.family), ..Samples::default() };
+        samples.count("sent", self.sent);
+        samples.count("received", self.received);
+        samples.count("lost", self.lost);
+        samples.count("duplicates", self.duplicates);
+        samples.count("late", self.late);
+        samples.count("reordered", self.reordered);
+        if self.sent > 0 {
+            samples.push("loss", Sample::Number(self.lost as f64 / self.sent as f64));
+        }
+        self.rtt.samples(&mut samples);
+        if self.steps.1 > 0 {
+            samples.push("jitter", Sample::Number(self.steps.0 / f64::from(self.steps.1)));
+        }
+        if let Some(ttl) = self.ttl {
+            samples.count("ttl", ttl.into());
+        }
+        samples
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{meter::Registry, net::icmp::Failure};
+
+    fn tally(events: &[(u32, What)]) -> Samples {
+        let meters = Registry::new(100).job(&"a".into(), "ping", []);
+        let mut tally = Tally::new("h".into(), "ipv4", 4, &meters);
+        tally.sent(4);
+        for (index, what) in events {
+            tally.take(Event { index: *index, what: *what });
+            assert!(tally.sent >= tally.received + tally.lost);
+        }
+        assert!(tally.is_complete());
+        tally.samples(false)
+    }
+
+    fn answered(ms: u64) -> What {
+        What::Answered { rtt: Duration::from_millis(ms), ttl: Some(64) }
+    }
+
+    const LOST: What = What::Lost(Failure { reason: Reason::Timeout, offender: None, local: false });
+
+    #[track_caller]
+    fn check(samples: &Samples, name: &str, value: u64) {
+        assert_eq!(samples.find(name), Some(&Sample::Count(value)), "{name}");
+    }
+
+    #[test]
+    fn cases_10_to_12_late_doubled_and_reordered_answers_are_told_apart() {
+        let events = [
+            (0, answered(10)),
+            (2, answered(30)),
+            (0, What::Extra),
+            (1, answered(20)),
+            (3, LOST),
+            (3, What::Extra),
+        ];
+        let samples = tally(&events);
+        for (name, value) in [
+            ("sent", 4),
+            ("received", 3),
+            ("lost", 1),
+            ("duplicates", 1),
+            ("late", 1),
+            ("reordered", 1),
+            ("ttl", 64),
+        ] {
+            check(&samples, name, value);
+        }
+        assert_eq!(samples.find("loss"), Some(&Sample::Number(0.25)));
+        let Some(Sample::Number(jitter)) = samples.find("jitter") else { panic!("no jitter") };
+        assert!((jitter - 0.015).abs() < 1e-9);
+    }
+
+    #[test]
+    fn without_an_answer_there_is_no_round_trip() {
+        let samples = tally(&[(0, LOST), (1, LOST), (2, LOST), (3, LOST)]);
+        assert_eq!(samples.find("loss"), Some(&Sample::Number(1.0)));
+        for name in ["rtt_min", "rtt_p95", "jitter", "ttl"] {
+            assert_eq!(samples.find(name), None, "{name}");
+        }
+    }
+}

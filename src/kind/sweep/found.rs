@@ -1,0 +1,149 @@
+//! What a sweep knows of each host: one byte for the finding, four for the round trip.
+
+use std::time::Duration;
+
+use crate::outcome::{Evidence, HostState, Reason};
+
+/// What is known of one host, packed into a byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Finding(u8);
+
+/// Where reasons begin; below stand the evidences of life, and 0 is a host that was not asked.
+const REASONS: u8 = 64;
+
+impl Finding {
+    /// Nothing yet.
+    pub(super) const UNKNOWN: Self = Self(0);
+
+    /// It lives.
+    pub(super) fn alive(evidence: Evidence) -> Self {
+        Self(1 + position(Evidence::ALL, evidence))
+    }
+
+    /// It did not answer, or something else answered for it.
+    pub(super) fn dead(reason: Reason) -> Self {
+        Self(REASONS + position(Reason::ALL, reason))
+    }
+
+    /// What its life is concluded from.
+    pub(super) fn evidence(self) -> Option<Evidence> {
+        Evidence::ALL.get(usize::from(self.0.checked_sub(1)?)).copied()
+    }
+
+    /// Why it is not alive.
+    pub(super) fn reason(self) -> Option<Reason> {
+        Reason::ALL.get(usize::from(self.0.checked_sub(REASONS)?)).copied()
+    }
+
+    /// Whether it was found alive.
+    pub(super) fn is_alive(self) -> bool {
+        self.evidence().is_some()
+    }
+
+    /// Its state as it is told; `None` where it was not asked, or where our own losses keep us from saying.
+    pub(super) fn state(self) -> Option<HostState> {
+        match (self.evidence(), self.reason()) {
+            (Some(_), _) => Some(HostState::Alive),
+            (None, Some(Reason::Timeout | Reason::ConnectTimeout | Reason::Dns)) => Some(HostState::Silent),
+            (None, Some(Reason::LocalLoss | Reason::Resources | Reason::Cancelled) | None) => None,
+            (None, Some(_)) => Some(HostState::Unreachable),
+        }
+    }
+
+    /// The word that its state rests on.
+    pub(super) fn why(self) -> &'static str {
+        let evidence = self.evidence().map(Evidence::as_str);
+        evidence.or_else(|| self.reason().map(Reason::as_str)).unwrap_or(Reason::Cancelled.as_str())
+    }
+}
+
+fn position<T: PartialEq>(all: &[T], one: T) -> u8 {
+    all.iter().position(|other| *other == one).and_then(|at| u8::try_from(at).ok()).unwrap_or(0)
+}
+
+/// The findings of all hosts, by number.
+#[derive(Debug)]
+pub(super) struct Findings {
+    findings: Vec<Finding>,
+    /// Seconds; NaN where there is none.
+    rtts: Vec<f32>,
+    alive: u32,
+}
+
+impl Findings {
+    /// Nothing is known of any.
+    pub(super) fn new(count: u32) -> Self {
+        let count = count as usize;
+        Self { findings: vec![Finding::UNKNOWN; count], rtts: vec![f32::NAN; count], alive: 0 }
+    }
+
+    /// Notes a finding. Life is never taken back, and silence says less than an error that came before.
+    pub(super) fn note(&mut self, index: u32, finding: Finding, rtt: Option<Duration>) {
+        let at = index as usize;
+        let Some(known) = self.findings.get_mut(at).filter(|known| !known.is_alive()) else { return };
+        if known.state() == Some(HostState::Unreachable) && finding.state() == Some(HostState::Silent) {
+            return;
+        }
+        *known = finding;
+        self.alive += u32::from(finding.is_alive());
+        if let Some(rtt) = rtt {
+            self.rtts[at] = rtt.as_secs_f32();
+        }
+    }
+
+    /// What is known of a host.
+    pub(super) fn get(&self, index: u32) -> Finding {
+        self.findings.get(index as usize).copied().unwrap_or(Finding::UNKNOWN)
+    }
+
+    /// Its round trip.
+    pub(super) fn rtt(&self, index: u32) -> Option<Duration> {
+        let seconds = self.rtts.get(index as usize).copied().filter(|seconds| !seconds.is_nan())?;
+        Duration::try_from_secs_f32(seconds).ok()
+    }
+
+    /// How many are alive.
+    pub(super) fn alive(&self) -> u32 {
+        self.alive
+    }
+
+    /// All of them, by number.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, Finding)> + '_ {
+        (0..).zip(self.findings.iter().copied())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_survives_its_byte() {
+        for evidence in Evidence::ALL {
+            let finding = Finding::alive(*evidence);
+            assert_eq!((finding.evidence(), finding.reason()), (Some(*evidence), None));
+        }
+        for reason in Reason::ALL {
+            let finding = Finding::dead(*reason);
+            assert_eq!((finding.evidence(), finding.reason()), (None, Some(*reason)));
+        }
+        assert_eq!(Finding::UNKNOWN.state(), None);
+    }
+
+    #[test]
+    fn case_38_alive_wins_over_every_error_before_and_after() {
+        let mut findings = Findings::new(1);
+        findings.note(0, Finding::dead(Reason::HostUnreachable), None);
+        findings.note(0, Finding::alive(Evidence::Echo), Some(Duration::from_millis(1)));
+        findings.note(0, Finding::dead(Reason::Timeout), None);
+        assert_eq!(findings.get(0).state(), Some(HostState::Alive));
+        assert_eq!((findings.alive(), findings.rtt(0)), (1, Some(Duration::from_millis(1))));
+    }
+
+    #[test]
+    fn a_loss_of_our_own_is_no_verdict_on_a_host() {
+        assert_eq!(Finding::dead(Reason::LocalLoss).state(), None);
+        assert_eq!(Finding::dead(Reason::Timeout).state(), Some(HostState::Silent));
+        assert_eq!(Finding::dead(Reason::AdminProhibited).state(), Some(HostState::Unreachable));
+    }
+}

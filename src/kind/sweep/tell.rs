@@ -1,0 +1,178 @@
+//! What a sweep tells: samples, series, notices of changed hosts, and the record of hosts.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{
+    CHANGES, HOSTS, LOCAL_DROPS, PACKETS, Sweep,
+    drive::Drive,
+    found::Findings,
+    hosts::{Hosts, name},
+    memory::{Change, Memory},
+    spec::{Method, Telling},
+};
+use crate::{
+    context::Context,
+    outcome::{HostState, Notice, Outcome, Reason, Samples},
+};
+
+/// Up to this many hosts, the first sweep names the dead as well as the living.
+const NAME_ALL_UP_TO: usize = 4096;
+/// An ad-hoc sweep prints each host up to this many.
+const PRINT_ALL_UP_TO: usize = 256;
+/// How many dead hosts a message names.
+const NAMED: usize = 5;
+
+/// The counts of a sweep.
+#[derive(Debug, Default)]
+struct Counts {
+    alive: u64,
+    silent: u64,
+    unreachable: u64,
+    appeared: u64,
+    vanished: u64,
+}
+
+/// Makes the outcome, and tells sinks and memory.
+pub(super) fn outcome(sweep: &Sweep, cx: &Context, hosts: &Hosts, drive: &Drive, method: Method) -> Outcome {
+    let findings = &drive.findings;
+    let found = findings.iter().map(|(index, finding)| (index, finding.state()));
+    let identity = hosts.identity(method);
+    let (changes, memory) = Memory::update(cx.recall(), identity, found, sweep.confirm.0);
+    cx.keep(&memory);
+    let counts = count(findings, hosts, &changes);
+    meter(cx, &counts, drive);
+    let mut samples = Samples::default();
+    samples.count("targets", u64::from(hosts.count()) + hosts.unresolved.len() as u64);
+    samples.count("alive", counts.alive);
+    samples.count("dead", counts.silent + counts.unreachable);
+    samples.count("unreachable", counts.unreachable);
+    samples.count("appeared", counts.appeared);
+    samples.count("vanished", counts.vanished);
+    samples.count("local_drops", drive.local_drops);
+    samples.count("packets", drive.packets);
+    let told = told(sweep, cx, hosts, &changes);
+    if sweep.report != Telling::None {
+        notice(cx, hosts, findings, &changes);
+    }
+    let mut outcome = Outcome::passed(samples).with_detail(detail(hosts, findings, &told));
+    (outcome.reason, outcome.message) = dead(hosts, findings);
+    outcome
+}
+
+fn count(findings: &Findings, hosts: &Hosts, changes: &[Change]) -> Counts {
+    // A name that does not resolve is a host that nothing was heard of.
+    let mut counts = Counts { silent: hosts.unresolved.len() as u64, ..Counts::default() };
+    for (_, finding) in findings.iter() {
+        match finding.state() {
+            Some(HostState::Alive) => counts.alive += 1,
+            Some(HostState::Silent) => counts.silent += 1,
+            Some(HostState::Unreachable) => counts.unreachable += 1,
+            None => {}
+        }
+    }
+    for change in changes.iter().filter(|change| change.from.is_some()) {
+        let count = if change.to == HostState::Alive { &mut counts.appeared } else { &mut counts.vanished };
+        *count += 1;
+    }
+    counts
+}
+
+fn meter(cx: &Context, counts: &Counts, drive: &Drive) {
+    let meters = cx.meters();
+    let states = [
+        (HostState::Alive, counts.alive),
+        (HostState::Silent, counts.silent),
+        (HostState::Unreachable, counts.unreachable),
+    ];
+    for (state, count) in states {
+        meters.gauge(&HOSTS, &[state.as_str()]).set(count as f64);
+    }
+    meters.counter(&CHANGES, &["alive"]).add(counts.appeared);
+    meters.counter(&CHANGES, &["dead"]).add(counts.vanished);
+    meters.counter(&PACKETS, &[]).add(drive.packets);
+    meters.counter(&LOCAL_DROPS, &[]).add(drive.local_drops);
+}
+
+/// The numbers of the hosts that the record names.
+fn told(sweep: &Sweep, cx: &Context, hosts: &Hosts, changes: &[Change]) -> Vec<u32> {
+    let all = hosts.count();
+    let print_all = cx.is_ad_hoc() && all as usize <= PRINT_ALL_UP_TO;
+    match sweep.report {
+        Telling::None => vec![],
+        Telling::All => (0..all).collect(),
+        Telling::Changes if print_all => (0..all).collect(),
+        Telling::Changes => worth_telling(changes).map(|change| change.index).collect(),
+    }
+}
+
+/// All changes; of a first look at very many hosts, only the living.
+fn worth_telling(changes: &[Change]) -> impl Iterator<Item = &Change> {
+    let few = changes.len() <= NAME_ALL_UP_TO;
+    changes.iter().filter(move |change| few || change.from.is_some() || change.to == HostState::Alive)
+}
+
+fn notice(cx: &Context, hosts: &Hosts, findings: &Findings, changes: &[Change]) {
+    for change in worth_telling(changes) {
+        cx.notice(Notice::HostChanged {
+            host: name(hosts.peer(change.index)),
+            from: change.from,
+            to: change.to,
+            why: findings.get(change.index).why(),
+            rtt: findings.rtt(change.index),
+        });
+    }
+}
+
+/// `hosts: [{ host, state, evidence | reason, rtt }]`, ascending by address; round trips in seconds.
+fn detail(hosts: &Hosts, findings: &Findings, told: &[u32]) -> Value {
+    let mut list: Vec<_> = told.iter().filter_map(|index| record(hosts, findings, *index)).collect();
+    if !told.is_empty() {
+        let unresolved = hosts.unresolved.iter();
+        list.extend(unresolved.map(|(name, _)| {
+            json!({ "host": name, "state": HostState::Silent.as_str(), "reason": Reason::Dns.as_str() })
+        }));
+    }
+    json!({ "hosts": list })
+}
+
+/// `None` where its state is not known.
+fn record(hosts: &Hosts, findings: &Findings, index: u32) -> Option<Value> {
+    let finding = findings.get(index);
+    let mut record = json!({ "host": name(hosts.peer(index)), "state": finding.state()?.as_str() });
+    let key = if finding.is_alive() { "evidence" } else { "reason" };
+    record[key] = finding.why().into();
+    if let Some(rtt) = findings.rtt(index) {
+        record["rtt"] = rtt.as_secs_f64().into();
+    }
+    Some(record)
+}
+
+/// The commonest reason of the dead, and a sentence that names some of them.
+fn dead(hosts: &Hosts, findings: &Findings) -> (Option<Reason>, Option<String>) {
+    let (mut reasons, mut named, mut count) = (BTreeMap::<Reason, u64>::new(), vec![], 0u64);
+    for (index, finding) in findings.iter() {
+        if let Some(reason) = finding.reason() {
+            *reasons.entry(reason).or_default() += 1;
+            count += 1;
+            if named.len() < NAMED {
+                named.push(format!("{} ({reason})", name(hosts.peer(index))));
+            }
+        }
+    }
+    for (name, why) in &hosts.unresolved {
+        *reasons.entry(Reason::Dns).or_default() += 1;
+        count += 1;
+        // A name that is wrong is told before hosts that are silent.
+        named.insert(0, format!("{name} ({why})"));
+        named.truncate(NAMED);
+    }
+    let commonest = reasons.into_iter().max_by_key(|(_, count)| *count).map(|(reason, _)| reason);
+    let more = if count > named.len() as u64 { ", …" } else { "" };
+    let message = commonest.map(|_| {
+        let all = u64::from(hosts.count()) + hosts.unresolved.len() as u64;
+        format!("{count} of {all} hosts are dead: {}{more}", named.join(", "))
+    });
+    (commonest, message)
+}

@@ -1,0 +1,126 @@
+//! The accept loop of services: errors sorted by whose they are, a pause where this machine is short, and fairness to others.
+//!
+//! accept(2): errors of a connection that is already gone are the peer's and mean nothing; lack of descriptors or memory is
+//! the machine's and passes; anything else is ours and ends the job.
+
+use std::{future::Future, io, time::Duration};
+
+use tokio::{sync::Notify, task::yield_now, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    listen::Socket,
+    stream::{Peer, Stream},
+};
+
+/// Who takes connections.
+pub trait Host: Sync {
+    /// Takes a connection; while this goes on no other is accepted.
+    fn welcome(&self, stream: Stream, peer: Peer) -> impl Future<Output = ()> + Send;
+    /// Tells the operator that this machine is short of something.
+    fn warn(&self, message: String);
+    /// Wakes when a descriptor became free.
+    fn freed(&self) -> &Notify;
+}
+
+/// So many connections are accepted before others get their turn.
+const BATCH: u32 = 16;
+
+/// The first pause where this machine is short; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The longest.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Accepts until it is told to stop. `Err`: the listener is of no use any more.
+pub async fn accept(socket: &Socket, host: &impl Host, stop: &CancellationToken) -> io::Result<()> {
+    let mut pause = FIRST_PAUSE;
+    let (mut accepted, mut errors) = (0, 0);
+    loop {
+        let result = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(()),
+            result = accept_one(socket) => result,
+        };
+        match result {
+            Ok((stream, peer)) => {
+                (pause, errors) = (FIRST_PAUSE, 0);
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return Ok(()),
+                    () = host.welcome(stream, peer) => {}
+                }
+                accepted += 1;
+                if accepted % BATCH == 0 {
+                    yield_now().await;
+                }
+            }
+            Err(error) => match whose(&error) {
+                Whose::Peers if errors < BATCH => errors += 1,
+                // An error that comes again and again is waited for too, or it would take a whole core.
+                Whose::Peers | Whose::Machines => {
+                    if pause == FIRST_PAUSE {
+                        host.warn(format!("accept: {error}; clients wait meanwhile"));
+                    }
+                    tokio::select! {
+                        () = stop.cancelled() => return Ok(()),
+                        () = sleep(pause) => {}
+                        () = host.freed().notified() => {}
+                    }
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                Whose::Ours => return Err(error),
+            },
+        }
+    }
+}
+
+async fn accept_one(socket: &Socket) -> io::Result<(Stream, Peer)> {
+    match socket {
+        Socket::Tcp(tcp) => tcp.accept().await.map(|(stream, peer)| (Stream::Tcp(stream), Peer::ip(peer))),
+        Socket::Unix(unix) => {
+            let (stream, _) = unix.accept().await?;
+            let peer = stream.peer_addr()?;
+            let peer = match peer.as_pathname() {
+                Some(path) => nix::sys::socket::UnixAddr::new(path)?,
+                None => nix::sys::socket::UnixAddr::new_unnamed(),
+            };
+            Ok((Stream::Unix(stream), Peer::Unix(peer)))
+        }
+        Socket::Udp(_) | Socket::Unixgram(_) => {
+            Err(io::Error::new(io::ErrorKind::Unsupported, "a datagram socket takes no connections"))
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Whose {
+    Peers,
+    Machines,
+    Ours,
+}
+
+/// Sorts an error of accept(2).
+fn whose(error: &io::Error) -> Whose {
+    match error.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => Whose::Machines,
+        Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK | libc::EOPNOTSUPP | libc::EFAULT) | None => {
+            Whose::Ours
+        }
+        // ECONNABORTED, EINTR, EPERM of a firewall, and whatever was pending on the new connection.
+        Some(_) => Whose::Peers,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_sorted_by_whose_they_are() {
+        let of = |number| whose(&io::Error::from_raw_os_error(number));
+        assert_eq!(of(libc::ECONNABORTED), Whose::Peers);
+        assert_eq!(of(libc::EPROTO), Whose::Peers);
+        assert_eq!(of(libc::EMFILE), Whose::Machines);
+        assert_eq!(of(libc::EBADF), Whose::Ours);
+    }
+}

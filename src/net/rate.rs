@@ -1,0 +1,89 @@
+//! A token bucket: so much a second, shared by all who ask. It owns no timer; who gets nothing asks how long to wait.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// So many units a second.
+#[derive(Debug)]
+pub struct Bucket {
+    per_second: f64,
+    burst: f64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    tokens: f64,
+    at: Instant,
+}
+
+impl Bucket {
+    /// A bucket that holds at most `burst` units, and at least one; it begins empty but for one unit.
+    pub fn new(per_second: f64, burst: f64) -> Self {
+        let burst = burst.max(1.0);
+        Self { per_second, burst, state: Mutex::new(State { tokens: 1.0, at: Instant::now() }) }
+    }
+
+    /// Takes up to `most` units; `None` while there is not even one.
+    pub fn take(&self, most: f64) -> Option<f64> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let earned = now.saturating_duration_since(state.at).as_secs_f64() * self.per_second;
+        state.tokens = (state.tokens + earned).min(self.burst);
+        state.at = now;
+        if state.tokens < 1.0 {
+            return None;
+        }
+        let taken = state.tokens.min(most);
+        state.tokens -= taken;
+        Some(taken)
+    }
+
+    /// How long it will be until `amount` units (at most the burst) are there.
+    pub fn wait(&self, amount: f64) -> Duration {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let missing = (amount.min(self.burst) - state.tokens).max(0.0);
+        // A timer fires no earlier than asked; a little more keeps rounding from asking twice.
+        Duration::try_from_secs_f64(missing / self.per_second + 1e-6).unwrap_or(Duration::MAX)
+    }
+
+    /// Gives back what was taken and not used.
+    pub fn give_back(&self, unused: f64) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.tokens = (state.tokens + unused).min(self.burst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn over_time_it_gives_its_rate() {
+        let bucket = Bucket::new(1000.0, 50.0);
+        let start = Instant::now();
+        let mut taken = 0.0;
+        while taken < 5000.0 {
+            match bucket.take(100.0) {
+                Some(tokens) => taken += tokens,
+                None => tokio::time::sleep(bucket.wait(10.0)).await,
+            }
+        }
+        let rate = taken / start.elapsed().as_secs_f64();
+        assert!((rate - 1000.0).abs() < 20.0, "{rate}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_given_back_can_be_taken_again() {
+        let bucket = Bucket::new(10.0, 10.0);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(bucket.take(20.0), Some(10.0));
+        assert_eq!(bucket.take(1.0), None);
+        bucket.give_back(1.0);
+        assert_eq!(bucket.take(1.0), Some(1.0));
+    }
+}
