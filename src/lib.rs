@@ -24,7 +24,6 @@ pub mod kind;
 
 pub mod job;
 pub mod plan;
-pub mod state;
 
 pub mod event;
 pub mod run;

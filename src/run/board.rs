@@ -61,12 +61,19 @@ impl Board {
 
     /// Writes a verdict; `None`: it was not the owner's to write.
     pub(super) fn record(&self, name: &Arc<str>, owner: SlotId, verdict: Verdict) -> Option<Change> {
-        self.write(name, owner, |entry| Change { from: entry.verdict.replace(verdict) })
+        self.write(name, owner, |entry| {
+            let change = Change { from: entry.verdict.replace(verdict) };
+            (change, change.from != Some(verdict))
+        })
     }
 
     /// Writes where a service is ready; `None`: no longer.
     pub(super) fn set_ready(&self, name: &Arc<str>, owner: SlotId, ready: Option<Vec<Endpoint>>) {
-        self.write(name, owner, |entry| entry.ready = ready);
+        self.write(name, owner, |entry| {
+            let news = entry.ready != ready;
+            entry.ready = ready;
+            ((), news)
+        });
     }
 
     /// Whether a need holds: a service is ready, a check has passed.
@@ -105,10 +112,19 @@ impl Board {
         std::mem::take(&mut self.lock().touched)
     }
 
-    fn write<T>(&self, name: &Arc<str>, owner: SlotId, change: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+    /// Lets the owner write; `change` also says whether that is news to anybody who waits.
+    fn write<T>(
+        &self,
+        name: &Arc<str>,
+        owner: SlotId,
+        change: impl FnOnce(&mut Entry) -> (T, bool),
+    ) -> Option<T> {
         let mut inner = self.lock();
         let entry = inner.entries.get_mut(name).filter(|entry| entry.owner == owner)?;
-        let value = change(entry);
+        let (value, news) = change(entry);
+        if !news {
+            return Some(value);
+        }
         inner.touched.insert(name.clone());
         drop(inner);
         self.touched.notify_one();

@@ -139,6 +139,10 @@ impl Engine {
 
     /// Does all that is due; returns how long to sleep then.
     pub(super) fn turn(&mut self) -> Duration {
+        // Whoever has ended must not look like a run that still goes on to the start that follows.
+        while let Some(ended) = self.runs.try_join_next_with_id() {
+            self.finished(ended);
+        }
         if self.stopping {
             return NAP;
         }
@@ -242,7 +246,6 @@ impl Engine {
         } else {
             self.check_ended(id);
         }
-        self.release_touched();
     }
 
     /// Says that starts did not become runs.

@@ -35,12 +35,20 @@ pub(crate) struct TestClock {
     start: Instant,
     slept: AtomicI64,
     set: AtomicI64,
+    /// Nanoseconds that a reading takes, how many still take that, and what they took so far.
+    cost: AtomicI64,
+    left: AtomicI64,
+    spent: AtomicI64,
 }
 
 impl Clock for TestClock {
     fn read(&self) -> Reading {
+        if self.left.fetch_sub(1, Ordering::Relaxed) > 0 {
+            self.spent.fetch_add(self.cost.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
         let slept = SignedDuration::from_millis(self.slept.load(Ordering::Relaxed));
-        let boot = SignedDuration::try_from(self.start.elapsed()).unwrap() + slept;
+        let spent = SignedDuration::from_nanos(self.spent.load(Ordering::Relaxed));
+        let boot = SignedDuration::try_from(self.start.elapsed()).unwrap() + slept + spent;
         let set = SignedDuration::from_millis(self.set.load(Ordering::Relaxed));
         let wall = DAWN.parse::<Timestamp>().unwrap() + boot + set;
         Reading { boot: boot.try_into().unwrap(), wall }
@@ -48,9 +56,19 @@ impl Clock for TestClock {
 }
 
 impl TestClock {
+    fn new() -> Self {
+        let zero = || AtomicI64::new(0);
+        let (slept, set, cost, left, spent) = (zero(), zero(), zero(), zero(), zero());
+        Self { start: Instant::now(), slept, set, cost, left, spent }
+    }
     /// The machine sleeps: both clocks go on, timers do not.
     pub(crate) fn sleep(&self, time: Duration) {
         self.slept.fetch_add(i64::try_from(time.as_millis()).unwrap(), Ordering::Relaxed);
+    }
+    /// So many readings take time, and with them the work around them.
+    pub(crate) fn costs(&self, cost: Duration, readings: i64) {
+        self.cost.store(i64::try_from(cost.as_nanos()).unwrap(), Ordering::Relaxed);
+        self.left.store(readings, Ordering::Relaxed);
     }
     /// Somebody sets the wall clock.
     pub(crate) fn step(&self, seconds: i64) {
@@ -83,8 +101,7 @@ impl Rig {
     pub(crate) fn with_room(mode: Mode, jobs: Vec<Job>, room: usize) -> Self {
         let (sender, events) = mpsc::channel(room);
         let (control, commands) = control();
-        let (slept, set) = (AtomicI64::new(0), AtomicI64::new(0));
-        let clock = Arc::new(TestClock { start: Instant::now(), slept, set });
+        let clock = Arc::new(TestClock::new());
         let (files, reads) = (Arc::new(Mutex::new(Ok(vec![]))), Arc::new(AtomicUsize::new(0)));
         let (shared, dropped) = (Shared::new(Registry::new(100_000)), Counter::default());
         let (read_from, count) = (files.clone(), reads.clone());

@@ -1,8 +1,11 @@
 //! Starts: on time, none lost, and what overlaps or was missed is dealt with as the job says.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -88,6 +91,17 @@ async fn jitter_delays_a_start_and_keeps_its_name() {
         assert!(!delay.is_negative() && delay <= SignedDuration::from_millis(2), "{delay:?}");
         assert!(run.start_lag <= millis(2), "jitter is no lag");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_has_ended_is_never_taken_for_one_that_still_goes_on() {
+    // A crowd starts and ends together, and the engine's own work takes time: about as much as there is for it.
+    let jobs = (0..1000).map(|at| passes_after(&format!("j{at}"), millis(1)).cron("* * * * * *"));
+    let rig = Rig::daemon(jobs.collect());
+    rig.clock.costs(Duration::from_micros(300), 20_000);
+    let story = rig.stop_after(secs(10)).await;
+    assert!(story.count(|event| matches!(event, Event::RunFinished(_))) >= 9000);
+    assert_eq!(story.count(|event| matches!(event, Event::RunSkipped { .. })), 0);
 }
 
 /// Six starts of a run that takes two and a half periods.
