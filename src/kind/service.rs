@@ -3,21 +3,29 @@
 //! The invariant: a connection that was opened is closed exactly once, on every path, with a reason; a task that panics
 //! closes its connection with `bug` and harms no other.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::Instant,
+};
 
+use super::Error;
 use crate::{
     context::{Context, Observer},
     meter::{Counter, Gauge, Meters},
     net::{
+        self,
         relay::{End, Ending},
         stream::Peer,
     },
-    outcome::{Close, Measure, Metric, Notice, Samples, Unit},
+    outcome::{Close, Measure, Metric, Notice, Reason, Samples, Unit},
 };
 
 /// What a service measures.
@@ -204,6 +212,30 @@ fn is_failure(close: Close) -> bool {
         | Close::Grace
         | Close::Injected => false,
     }
+}
+
+/// Starts the loop of a listener. An error of it, or a panic, is told to `failed`: a service that no longer accepts must
+/// not look alive.
+pub(super) fn spawn_loop(
+    cx: &Context,
+    address: &str,
+    failed: &mpsc::Sender<Error>,
+    task: impl Future<Output = io::Result<()>> + Send + 'static,
+) {
+    let task = cx.spawn(task);
+    let (operation, failed) = (format!("accept on {address}"), failed.clone());
+    cx.spawn(async move {
+        let error = match task.await {
+            Ok(Ok(())) => return,
+            Ok(Err(source)) => net::Error::System { operation, source }.into(),
+            Err(panic) => {
+                let (reason, message) = (Reason::Bug, format!("{operation}: {panic}"));
+                Error::Cannot { reason, message, hint: None }
+            }
+        };
+        // Only the first is told; the channel has room for it.
+        let _ = failed.try_send(error);
+    });
 }
 
 /// How the connections of a run are told to end.

@@ -10,7 +10,8 @@ use std::{
 };
 
 use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrLike as _, SockaddrStorage, recvmsg, sendmsg,
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrLike as _, SockaddrStorage, UnixAddr, recvmsg,
+    sendmsg,
 };
 use tokio::{
     io::Interest,
@@ -40,7 +41,7 @@ pub struct Arrived {
     pub from: Option<Peer>,
     /// Which of our addresses it was sent to.
     pub to: Option<Local>,
-    /// Whether it was larger than the buffer.
+    /// Whether it may have been larger than the buffer.
     pub is_cut: bool,
 }
 
@@ -62,12 +63,12 @@ impl<'a> Port<'a> {
         }
     }
 
-    /// Waits for a datagram and reads it into the buffer.
+    /// Waits for a datagram and reads it into the buffer, which is larger than the largest that is taken.
     pub async fn receive(self, buffer: &mut [u8]) -> io::Result<Arrived> {
         let fd = self.fd();
         match self {
             Self::Udp(udp) => udp.async_io(Interest::READABLE, || receive(fd, buffer)).await,
-            Self::Unix(unix) => unix.async_io(Interest::READABLE, || receive(fd, buffer)).await,
+            Self::Unix(unix) => receive_unix(unix, buffer).await,
         }
     }
 
@@ -129,8 +130,18 @@ fn peer(address: &SockaddrStorage) -> Option<Peer> {
     if let Some(v6) = address.as_sockaddr_in6() {
         return Some(Peer::ip(SocketAddr::V6((*v6).into())));
     }
-    let unix = address.as_unix_addr()?;
-    (unix.path().is_some() || unix.as_abstract().is_some()).then_some(Peer::Unix(*unix))
+    None
+}
+
+/// Not by recvmsg: nix does not take senders without a name. So a buffer that is filled tells that it was cut.
+async fn receive_unix(unix: &UnixDatagram, buffer: &mut [u8]) -> io::Result<Arrived> {
+    let (length, from) = unix.recv_from(buffer).await?;
+    let name = match (from.as_pathname(), from.as_abstract_name()) {
+        (Some(path), _) => UnixAddr::new(path).ok(),
+        (_, Some(name)) => UnixAddr::new_abstract(name).ok(),
+        _ => None,
+    };
+    Ok(Arrived { length, from: name.map(Peer::Unix), to: None, is_cut: length == buffer.len() })
 }
 
 fn send(fd: RawFd, bytes: &[u8], to: &Peer, from: Option<Local>) -> io::Result<()> {

@@ -23,7 +23,7 @@ use crate::{
 };
 
 thread_local! {
-    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; LARGEST]);
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; LARGEST + 1]);
 }
 
 /// A session that was just begun.
@@ -139,6 +139,10 @@ impl Session {
                 Far::Stream(_) => return Err(io::ErrorKind::Unsupported.into()),
             };
             let Some(port) = Port::of(self.listener.socket()) else { return Ok(None) };
+            if length > LARGEST {
+                self.datagrams.drop_one();
+                return Ok(None);
+            }
             let sent = port.try_send(&buffer[..length], &self.key.1, self.key.2);
             match sent {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -185,12 +189,24 @@ async fn writable(far: &Far) -> io::Result<()> {
     }
 }
 
+/// Waits for an answer, or for word that the upstream is not there.
 async fn readable(far: &Far) -> io::Result<()> {
-    match far {
-        Far::Udp(udp) => udp.ready(Interest::READABLE | Interest::ERROR).await.map(drop),
-        Far::Unixgram(unix) => unix.ready(Interest::READABLE | Interest::ERROR).await.map(drop),
-        Far::Stream(_) => Err(io::ErrorKind::Unsupported.into()),
-    }
+    const BOTH: Interest = Interest::READABLE.add(Interest::ERROR);
+    // An error stands until somebody says that it was seen.
+    let seen = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+    let error = match far {
+        Far::Udp(udp) if udp.ready(BOTH).await?.is_error() => {
+            let _ = udp.try_io(Interest::ERROR, seen);
+            udp.take_error()?
+        }
+        Far::Unixgram(unix) if unix.ready(BOTH).await?.is_error() => {
+            let _ = unix.try_io(Interest::ERROR, seen);
+            unix.take_error()?
+        }
+        Far::Udp(_) | Far::Unixgram(_) => None,
+        Far::Stream(_) => Some(io::ErrorKind::Unsupported.into()),
+    };
+    error.map_or(Ok(()), Err)
 }
 
 /// Sends to the upstream; `false` where it takes nothing now.
