@@ -98,7 +98,7 @@ fn receive(fd: RawFd, buffer: &mut [u8]) -> io::Result<Arrived> {
     let mut control = nix::cmsg_space!(libc::in_pktinfo, libc::in6_pktinfo);
     let mut parts = [IoSliceMut::new(buffer)];
     let message = recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut control), MsgFlags::MSG_DONTWAIT)?;
-    let to = message.cmsgs().ok().and_then(|mut parts| parts.find_map(local));
+    let to = message.cmsgs().ok().and_then(|mut parts| parts.find_map(|part| local(&part)));
     Ok(Arrived {
         length: message.bytes,
         from: message.address.as_ref().and_then(peer),
@@ -107,7 +107,7 @@ fn receive(fd: RawFd, buffer: &mut [u8]) -> io::Result<Arrived> {
     })
 }
 
-fn local(part: ControlMessageOwned) -> Option<Local> {
+fn local(part: &ControlMessageOwned) -> Option<Local> {
     match part {
         ControlMessageOwned::Ipv4PacketInfo(info) => {
             let ip = Ipv4Addr::from(u32::from_be(info.ipi_spec_dst.s_addr));

@@ -117,6 +117,7 @@ impl Service {
         let bucket = || bytes.map(|rate| Arc::new(Bucket::new(rate.0 as f64, rate.0 as f64 / 10.0)));
         let source = spec.source.as_ref().map(|source| match source {
             value::Host::Ip(address) => Source::Address(*address),
+            // The check refuses the zone.
             value::Host::Scoped(address, _) => Source::Address((*address).into()),
             value::Host::Name(device) => Source::Device(device.clone()),
         });

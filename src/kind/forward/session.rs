@@ -149,7 +149,7 @@ impl Session {
                     Ok(Some(buffer[..length].to_vec()))
                 }
                 sent => {
-                    self.answered(sent, length, target);
+                    self.answered(sent.is_ok(), length, target);
                     Ok(None)
                 }
             }
@@ -165,11 +165,11 @@ impl Session {
             () = sleep_until(Instant::now() + PATIENCE) => Err(io::ErrorKind::TimedOut.into()),
             () = ending.kill.cancelled() => Err(io::ErrorKind::TimedOut.into()),
         };
-        self.answered(sent, bytes.len(), target);
+        self.answered(sent.is_ok(), bytes.len(), target);
     }
 
-    fn answered(&mut self, sent: io::Result<()>, length: usize, target: &Target) {
-        if sent.is_ok() {
+    fn answered(&mut self, is_sent: bool, length: usize, target: &Target) {
+        if is_sent {
             self.open.passed(0, length);
             target.sent.add(length as u64);
         } else {

@@ -37,7 +37,7 @@ async fn a_gibibyte_passes_without_deadlock() {
     let service = Service::echo("{ listen: 0 }").await;
     let (mut reader, mut writer) = service.connect().await.into_split();
     let chunk = noise(1, 1 << 20);
-    let (_, (total, is_same)) = tokio::join!(
+    let ((), (total, is_same)) = tokio::join!(
         async {
             for _ in 0..SIZE / chunk.len() {
                 writer.write_all(&chunk).await.unwrap();

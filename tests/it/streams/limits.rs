@@ -149,7 +149,7 @@ async fn bytes_pass_at_the_rate() {
     let (service, mut client, mut far) = through(", rate: { bytes: 2MiB/s }").await;
     let start = Instant::now();
     let bytes = vec![7; RATE * 3 / 2];
-    let (_, (got, _)) = tokio::join!(
+    let ((), (got, _)) = tokio::join!(
         async {
             client.write_all(&bytes).await.unwrap();
             client.shutdown().await.unwrap();

@@ -1,8 +1,11 @@
 //! Forward, echo and exchange over real sockets: what every test of them needs. Numbers in the tests' comments are those of
 //! the list of cases in the design of forwards, and of the list of faults where said so.
 
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 mod datagrams;
 mod echo;
+mod ends;
 mod exchange;
 mod forward;
 mod limits;
@@ -170,6 +173,7 @@ impl BlackHole {
 /// Breaks a connection off.
 fn reset(stream: TcpStream) {
     socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(stream);
 }
 
 /// Reads to the end and gives the error with which it ended, if it was no clean end.
