@@ -3,21 +3,29 @@
 //! The invariant: a connection that was opened is closed exactly once, on every path, with a reason; a task that panics
 //! closes its connection with `bug` and harms no other.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::Instant,
+};
 
+use super::Error;
 use crate::{
     context::{Context, Observer},
     meter::{Counter, Gauge, Meters},
     net::{
+        self,
         relay::{End, Ending},
         stream::Peer,
     },
-    outcome::{Close, Measure, Metric, Notice, Samples, Unit},
+    outcome::{Close, Measure, Metric, Notice, Reason, Samples, Unit},
 };
 
 /// What a service measures.
@@ -206,6 +214,30 @@ fn is_failure(close: Close) -> bool {
     }
 }
 
+/// Starts the loop of a listener. An error of it, or a panic, is told to `failed`: a service that no longer accepts must
+/// not look alive.
+pub(super) fn spawn_loop(
+    cx: &Context,
+    address: &str,
+    failed: &mpsc::Sender<Error>,
+    task: impl Future<Output = io::Result<()>> + Send + 'static,
+) {
+    let task = cx.spawn(task);
+    let (operation, failed) = (format!("accept on {address}"), failed.clone());
+    cx.spawn(async move {
+        let error = match task.await {
+            Ok(Ok(())) => return,
+            Ok(Err(source)) => net::Error::System { operation, source }.into(),
+            Err(panic) => {
+                let (reason, message) = (Reason::Bug, format!("{operation}: {panic}"));
+                Error::Cannot { reason, message, hint: None }
+            }
+        };
+        // Only the first is told; the channel has room for it.
+        let _ = failed.try_send(error);
+    });
+}
+
 /// How the connections of a run are told to end.
 pub(super) fn ending(cx: &Context) -> Ending {
     let stop = cx.stop();
@@ -214,5 +246,47 @@ pub(super) fn ending(cx: &Context) -> Ending {
         drain_idle: stop.drain_idle,
         finish: tokio_util::sync::CancellationToken::new(),
         kill: stop.kill.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::testing::context;
+
+    const CONNECTIONS: Metric = Metric::counter("netjobs_test_connections_total", &[], "A test.");
+    const ACTIVE: Metric = Metric::gauge("netjobs_test_connections_active", &[], "A test.");
+    const CLOSES: Metric = Metric::counter("netjobs_test_closes_total", &["reason", "upstream"], "A test.");
+    const FAMILIES: Families = Families { connections: &CONNECTIONS, active: &ACTIVE, closes: &CLOSES };
+
+    /// Case 58 of the forward's list.
+    #[tokio::test]
+    async fn a_panic_closes_its_connection_and_harms_no_other() {
+        let (cx, recorder) = context(vec![], None);
+        let books = Books::new(&cx, FAMILIES);
+        let peer = Peer::Ip("127.0.0.1:1".parse().unwrap());
+        let (mut broken, whole) = (books.open(peer, "copy"), books.open(peer, "copy"));
+        broken.goes_to("db:1");
+        let task = cx.spawn(async move {
+            let _open = broken;
+            panic!("a defect");
+        });
+        assert!(task.await.is_err());
+        whole.close(Close::Finished);
+        let samples = books.samples();
+        assert_eq!(samples.find("failed"), Some(&crate::outcome::Sample::Count(1)));
+        assert_eq!(samples.find("active"), Some(&crate::outcome::Sample::Count(0)));
+        let told = recorder.notices.lock().unwrap();
+        assert!(
+            matches!(&told[0], Notice::ConnectionClosed { close: Close::Bug, upstream, .. } if upstream == "db:1")
+        );
+    }
+
+    #[tokio::test]
+    async fn a_listener_whose_loop_panics_ends_the_job() {
+        let (cx, _) = context(vec![], None);
+        let (failed, mut failure) = mpsc::channel(1);
+        spawn_loop(&cx, "tcp://127.0.0.1:1", &failed, async { panic!("a defect") });
+        assert_eq!(failure.recv().await.unwrap().reason(), Reason::Bug);
     }
 }

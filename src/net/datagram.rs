@@ -10,7 +10,8 @@ use std::{
 };
 
 use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrLike, SockaddrStorage, UnixAddr, recvmsg, sendmsg,
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrLike as _, SockaddrStorage, UnixAddr, recvmsg,
+    sendmsg,
 };
 use tokio::{
     io::Interest,
@@ -40,7 +41,7 @@ pub struct Arrived {
     pub from: Option<Peer>,
     /// Which of our addresses it was sent to.
     pub to: Option<Local>,
-    /// Whether it was larger than the buffer.
+    /// Whether it may have been larger than the buffer.
     pub is_cut: bool,
 }
 
@@ -62,12 +63,12 @@ impl<'a> Port<'a> {
         }
     }
 
-    /// Waits for a datagram and reads it into the buffer.
+    /// Waits for a datagram and reads it into the buffer, which is larger than the largest that is taken.
     pub async fn receive(self, buffer: &mut [u8]) -> io::Result<Arrived> {
         let fd = self.fd();
         match self {
-            Self::Udp(udp) => udp.async_io(Interest::READABLE, || receive(fd, buffer, ip_peer)).await,
-            Self::Unix(unix) => unix.async_io(Interest::READABLE, || receive(fd, buffer, unix_peer)).await,
+            Self::Udp(udp) => udp.async_io(Interest::READABLE, || receive(fd, buffer)).await,
+            Self::Unix(unix) => receive_unix(unix, buffer).await,
         }
     }
 
@@ -93,15 +94,11 @@ impl<'a> Port<'a> {
     }
 }
 
-fn receive<A: SockaddrLike>(
-    fd: RawFd,
-    buffer: &mut [u8],
-    peer: fn(&A) -> Option<Peer>,
-) -> io::Result<Arrived> {
+fn receive(fd: RawFd, buffer: &mut [u8]) -> io::Result<Arrived> {
     let mut control = nix::cmsg_space!(libc::in_pktinfo, libc::in6_pktinfo);
     let mut parts = [IoSliceMut::new(buffer)];
-    let message = recvmsg::<A>(fd, &mut parts, Some(&mut control), MsgFlags::MSG_DONTWAIT)?;
-    let to = message.cmsgs().ok().and_then(|mut parts| parts.find_map(local));
+    let message = recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut control), MsgFlags::MSG_DONTWAIT)?;
+    let to = message.cmsgs().ok().and_then(|mut parts| parts.find_map(|part| local(&part)));
     Ok(Arrived {
         length: message.bytes,
         from: message.address.as_ref().and_then(peer),
@@ -110,7 +107,7 @@ fn receive<A: SockaddrLike>(
     })
 }
 
-fn local(part: ControlMessageOwned) -> Option<Local> {
+fn local(part: &ControlMessageOwned) -> Option<Local> {
     match part {
         ControlMessageOwned::Ipv4PacketInfo(info) => {
             let ip = Ipv4Addr::from(u32::from_be(info.ipi_spec_dst.s_addr));
@@ -126,16 +123,25 @@ fn local(part: ControlMessageOwned) -> Option<Local> {
     }
 }
 
-fn ip_peer(address: &SockaddrStorage) -> Option<Peer> {
+fn peer(address: &SockaddrStorage) -> Option<Peer> {
     if let Some(v4) = address.as_sockaddr_in() {
         return Some(Peer::Ip(SocketAddr::V4((*v4).into())));
     }
-    address.as_sockaddr_in6().map(|v6| Peer::ip(SocketAddr::V6((*v6).into())))
+    if let Some(v6) = address.as_sockaddr_in6() {
+        return Some(Peer::ip(SocketAddr::V6((*v6).into())));
+    }
+    None
 }
 
-/// Read as its own type: `SockaddrStorage` keeps no length, and so no name, of a short Unix address.
-fn unix_peer(address: &UnixAddr) -> Option<Peer> {
-    (address.path().is_some() || address.as_abstract().is_some()).then_some(Peer::Unix(*address))
+/// Not by recvmsg: nix does not take senders without a name. So a buffer that is filled tells that it was cut.
+async fn receive_unix(unix: &UnixDatagram, buffer: &mut [u8]) -> io::Result<Arrived> {
+    let (length, from) = unix.recv_from(buffer).await?;
+    let name = match (from.as_pathname(), from.as_abstract_name()) {
+        (Some(path), _) => UnixAddr::new(path).ok(),
+        (_, Some(name)) => UnixAddr::new_abstract(name).ok(),
+        _ => None,
+    };
+    Ok(Arrived { length, from: name.map(Peer::Unix), to: None, is_cut: length == buffer.len() })
 }
 
 fn send(fd: RawFd, bytes: &[u8], to: &Peer, from: Option<Local>) -> io::Result<()> {

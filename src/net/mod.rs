@@ -108,7 +108,8 @@ impl Error {
 /// Sorts a system error into the closed set.
 pub fn reason_of(error: &io::Error) -> Reason {
     match error.raw_os_error() {
-        Some(libc::ECONNREFUSED) => Reason::Refused,
+        // A Unix socket that is not there.
+        Some(libc::ECONNREFUSED | libc::ENOENT) => Reason::Refused,
         Some(libc::ECONNRESET | libc::EPIPE | libc::ECONNABORTED) => Reason::Reset,
         Some(libc::ETIMEDOUT) => Reason::ConnectTimeout,
         Some(libc::EHOSTUNREACH | libc::EHOSTDOWN) => Reason::HostUnreachable,
@@ -119,7 +120,6 @@ pub fn reason_of(error: &io::Error) -> Reason {
         Some(libc::EAFNOSUPPORT) => Reason::NoIpv6,
         Some(libc::EMSGSIZE) => Reason::TooBig,
         Some(libc::ENODEV | libc::ENXIO) => Reason::NoInterface,
-        Some(libc::ENOENT) => Reason::Refused,
         None => reason_of_kind(error.kind()),
         _ => Reason::Io,
     }

@@ -36,7 +36,7 @@ pub enum Peer {
 }
 
 /// After so long without a byte the kernel asks the peer whether it is there.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_IDLE: Duration = Duration::from_mins(1);
 /// And again after this.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// So often.
@@ -94,7 +94,7 @@ impl Stream {
             Self::Unix(unix) => unix.ready(Interest::ERROR).await,
         };
         if ready.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

@@ -41,5 +41,7 @@ mod probes;
 mod scene;
 // All sinks together: promtool, the schema, full disks, hostile text.
 mod sinks;
+// Forward, echo and exchange over real sockets of this machine.
+mod streams;
 // The house rules: heads, sizes, imports, closed sets, one job file a kind.
 mod tidy;

@@ -71,7 +71,7 @@ impl Datagrams {
         address: &str,
         stop: &CancellationToken,
     ) -> io::Result<()> {
-        let mut buffer = vec![0; LARGEST];
+        let mut buffer = vec![0; LARGEST + 1];
         loop {
             let received = tokio::select! {
                 biased;

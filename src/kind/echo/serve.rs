@@ -16,7 +16,6 @@ use crate::{
         service::{self, Books, Families},
     },
     net::{
-        self,
         accept::{self, Host},
         datagram::Port,
         relay::{self, Abort, Ending, Lane, Limits, Watch},
@@ -49,17 +48,12 @@ pub(super) async fn run(spec: &Echo, cx: &Context) -> Result<Outcome, Error> {
     let (failed, mut failure) = mpsc::channel(1);
     let addresses = listeners.iter().filter_map(|listener| listener.endpoint()).collect();
     for listener in listeners {
-        let (failed, stop) = (failed.clone(), stop.clone());
-        let (service, datagrams) = (service.clone(), datagrams.clone());
-        cx.spawn(async move {
-            let result = match Port::of(listener.socket()) {
+        let (service, datagrams, stop) = (service.clone(), datagrams.clone(), stop.clone());
+        let address = listener.address.clone();
+        service::spawn_loop(cx, &address, &failed, async move {
+            match Port::of(listener.socket()) {
                 Some(port) => datagrams.serve(port, &listener.address, &stop).await,
                 None => accept::accept(listener.socket(), &Door(service), &stop).await,
-            };
-            if let Err(source) = result {
-                let operation = format!("accept on {}", listener.address);
-                // Only the first is told; the channel has room for it.
-                let _ = failed.try_send(net::Error::System { operation, source });
             }
         });
     }
@@ -73,7 +67,7 @@ pub(super) async fn run(spec: &Echo, cx: &Context) -> Result<Outcome, Error> {
     stop.cancel();
     cx.release_listeners();
     if let Some(error) = failed {
-        return Err(error.into());
+        return Err(error);
     }
     if told.is_cancelled() {
         service.ending.finish.cancel();

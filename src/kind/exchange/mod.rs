@@ -125,8 +125,8 @@ impl Kind for Exchange {
     fn longest(&self) -> Option<Duration> {
         let answers = self.timeout.saturating_mul(self.count.0);
         let pauses = self.interval.saturating_mul(self.count.0 - 1);
-        let passes = u32::try_from(self.family.passes().len()).unwrap_or(2);
-        Some((self.timeout.saturating_add(answers).saturating_add(pauses)).saturating_mul(passes))
+        let rounds = u32::try_from(self.family.passes().len()).unwrap_or(2);
+        Some((self.timeout.saturating_add(answers).saturating_add(pauses)).saturating_mul(rounds))
     }
 
     async fn run(&self, cx: &Context) -> Result<Outcome, Error> {

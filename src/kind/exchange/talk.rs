@@ -172,12 +172,12 @@ fn commonest(failures: &[Failure]) -> Option<&Failure> {
 
 impl Tally {
     fn samples(&self, asked: Family, family: Family) -> Samples {
-        let mut samples = Samples::default();
-        samples.family = match (asked, family) {
+        let label = match (asked, family) {
             (Family::Both, Family::V4) => Some("ipv4"),
             (Family::Both, Family::V6) => Some("ipv6"),
             _ => None,
         };
+        let mut samples = Samples { family: label, ..Samples::default() };
         samples.count("sent_bytes", self.sent_bytes);
         samples.count("received_bytes", self.received_bytes);
         if let Some(time) = self.connect_time {

@@ -28,6 +28,13 @@ pub(super) fn check(spec: &Forward, report: &mut Report) {
             report.error(key, format!("`{key}` is zero"), Some("write a time such as `5s`"));
         }
     }
+    if let Some(Host::Scoped(..)) = spec.source {
+        report.error(
+            "source",
+            "a source has no zone",
+            Some("write the interface's name, or an address without a zone"),
+        );
+    }
     check_upstreams(spec, report);
     check_listeners(spec, report);
 }

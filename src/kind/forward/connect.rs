@@ -109,22 +109,27 @@ impl Connector {
         match endpoint {
             Endpoint::Tcp(host, ports) => {
                 let addresses = self.resolve(host, ports.first, "tcp", deadline).await?;
-                let (stream, _) = dial::tcp(&addresses, &self.options(deadline)).await.map_err(close_of)?;
+                let (stream, _) = dial::tcp(&addresses, &self.options(deadline))
+                    .await
+                    .map_err(|failure| close_of(&failure))?;
                 Ok(Far::Stream(Stream::Tcp(stream)))
             }
             Endpoint::Udp(host, ports) => {
                 let addresses = self.resolve(host, ports.first, "udp", deadline).await?;
-                let (socket, _) = dial::udp(&addresses, &self.options(deadline)).await.map_err(close_of)?;
+                let (socket, _) = dial::udp(&addresses, &self.options(deadline))
+                    .await
+                    .map_err(|failure| close_of(&failure))?;
                 Ok(Far::Udp(socket))
             }
             Endpoint::Unix(path) => {
                 let path = self.unix_path(path, Endpoint::Unix)?;
-                let stream = dial::unix(&path, &self.options(deadline)).await.map_err(close_of)?;
+                let stream =
+                    dial::unix(&path, &self.options(deadline)).await.map_err(|failure| close_of(&failure))?;
                 Ok(Far::Stream(Stream::Unix(stream)))
             }
             Endpoint::Unixgram(path) => {
                 let path = self.unix_path(path, Endpoint::Unixgram)?;
-                dial::unixgram(&path).map(Far::Unixgram).map_err(close_of)
+                dial::unixgram(&path).map(Far::Unixgram).map_err(|failure| close_of(&failure))
             }
             Endpoint::Icmp(_) | Endpoint::Http { .. } | Endpoint::Job(_) => Err(Close::NoUpstream),
         }
@@ -186,7 +191,7 @@ fn is_ours(address: IpAddr) -> bool {
     address.is_loopback() || StdUdpSocket::bind((address, 0)).is_ok()
 }
 
-fn close_of(failure: dial::Failure) -> Close {
+fn close_of(failure: &dial::Failure) -> Close {
     match failure.reason {
         Reason::Refused => Close::Refused,
         Reason::Reset => Close::UpstreamReset,

@@ -94,7 +94,7 @@ impl Datagrams {
         stop: &CancellationToken,
     ) -> io::Result<()> {
         let Some(port) = Port::of(listener.socket()) else { return Ok(()) };
-        let mut buffer = vec![0; LARGEST];
+        let mut buffer = vec![0; LARGEST + 1];
         loop {
             let received = tokio::select! {
                 biased;
@@ -134,7 +134,8 @@ impl Datagrams {
         let key = (index, peer, arrived.to);
         let mut table = self.lock();
         // A session that is gone and still stands there was a panic's.
-        if table.entries.get(&key).is_none_or(|entry| entry.queue.is_closed()) {
+        let is_new = table.entries.get(&key).is_none_or(|entry| entry.queue.is_closed());
+        if is_new {
             if !self.service.gate.admits(&peer) {
                 drop(table);
                 self.service.books.open(peer, "datagram").close(Close::Denied);
@@ -143,7 +144,7 @@ impl Datagrams {
             self.start(&mut table, key, listener, route);
         }
         let Some(entry) = table.entries.get_mut(&key) else { return };
-        entry.is_used |= entry.queue.capacity() < QUEUE;
+        entry.is_used |= !is_new;
         self.hand(entry, bytes);
     }
 

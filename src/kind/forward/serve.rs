@@ -20,7 +20,6 @@ use crate::{
         service::{self, Books, Families, Open},
     },
     net::{
-        self,
         accept::{self, Host},
         datagram::Port,
         dial::Source,
@@ -58,18 +57,13 @@ pub(super) async fn run(spec: &Forward, cx: &Context) -> Result<Outcome, Error> 
     let addresses = listeners.iter().filter_map(|listener| listener.endpoint()).collect();
     for (index, listener) in listeners.into_iter().enumerate() {
         let route = Arc::new(route(spec, &listener, &targets));
-        let (failed, stop) = (failed.clone(), cx.stop().cancel.clone());
-        let (service, datagrams) = (service.clone(), datagrams.clone());
-        cx.spawn(async move {
-            let result = if Port::of(listener.socket()).is_some() {
+        let (service, datagrams, stop) = (service.clone(), datagrams.clone(), cx.stop().cancel.clone());
+        let address = listener.address.clone();
+        service::spawn_loop(cx, &address, &failed, async move {
+            if Port::of(listener.socket()).is_some() {
                 datagrams.listen(index, &listener, &route, &stop).await
             } else {
                 accept::accept(listener.socket(), &Door { service, route }, &stop).await
-            };
-            if let Err(source) = result {
-                let operation = format!("accept on {}", listener.address);
-                // Only the first is told; the channel has room for it.
-                let _ = failed.try_send(net::Error::System { operation, source });
             }
         });
     }
@@ -81,7 +75,7 @@ pub(super) async fn run(spec: &Forward, cx: &Context) -> Result<Outcome, Error> 
     };
     cx.release_listeners();
     if let Some(error) = failed {
-        return Err(error.into());
+        return Err(error);
     }
     cx.drained().await;
     Ok(Outcome::passed(service.books.samples()).with_detail(datagrams.detail()))
@@ -123,6 +117,7 @@ impl Service {
         let bucket = || bytes.map(|rate| Arc::new(Bucket::new(rate.0 as f64, rate.0 as f64 / 10.0)));
         let source = spec.source.as_ref().map(|source| match source {
             value::Host::Ip(address) => Source::Address(*address),
+            // The check refuses the zone.
             value::Host::Scoped(address, _) => Source::Address((*address).into()),
             value::Host::Name(device) => Source::Device(device.clone()),
         });

@@ -23,7 +23,7 @@ use crate::{
 };
 
 thread_local! {
-    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; LARGEST]);
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; LARGEST + 1]);
 }
 
 /// A session that was just begun.
@@ -139,13 +139,17 @@ impl Session {
                 Far::Stream(_) => return Err(io::ErrorKind::Unsupported.into()),
             };
             let Some(port) = Port::of(self.listener.socket()) else { return Ok(None) };
+            if length > LARGEST {
+                self.datagrams.drop_one();
+                return Ok(None);
+            }
             let sent = port.try_send(&buffer[..length], &self.key.1, self.key.2);
             match sent {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     Ok(Some(buffer[..length].to_vec()))
                 }
                 sent => {
-                    self.answered(sent, length, target);
+                    self.answered(sent.is_ok(), length, target);
                     Ok(None)
                 }
             }
@@ -161,11 +165,11 @@ impl Session {
             () = sleep_until(Instant::now() + PATIENCE) => Err(io::ErrorKind::TimedOut.into()),
             () = ending.kill.cancelled() => Err(io::ErrorKind::TimedOut.into()),
         };
-        self.answered(sent, bytes.len(), target);
+        self.answered(sent.is_ok(), bytes.len(), target);
     }
 
-    fn answered(&mut self, sent: io::Result<()>, length: usize, target: &Target) {
-        if sent.is_ok() {
+    fn answered(&mut self, is_sent: bool, length: usize, target: &Target) {
+        if is_sent {
             self.open.passed(0, length);
             target.sent.add(length as u64);
         } else {
@@ -185,12 +189,24 @@ async fn writable(far: &Far) -> io::Result<()> {
     }
 }
 
+/// Waits for an answer, or for word that the upstream is not there.
 async fn readable(far: &Far) -> io::Result<()> {
-    match far {
-        Far::Udp(udp) => udp.ready(Interest::READABLE | Interest::ERROR).await.map(drop),
-        Far::Unixgram(unix) => unix.ready(Interest::READABLE | Interest::ERROR).await.map(drop),
-        Far::Stream(_) => Err(io::ErrorKind::Unsupported.into()),
-    }
+    const BOTH: Interest = Interest::READABLE.add(Interest::ERROR);
+    // An error stands until somebody says that it was seen.
+    let seen = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+    let error = match far {
+        Far::Udp(udp) if udp.ready(BOTH).await?.is_error() => {
+            let _ = udp.try_io(Interest::ERROR, seen);
+            udp.take_error()?
+        }
+        Far::Unixgram(unix) if unix.ready(BOTH).await?.is_error() => {
+            let _ = unix.try_io(Interest::ERROR, seen);
+            unix.take_error()?
+        }
+        Far::Udp(_) | Far::Unixgram(_) => None,
+        Far::Stream(_) => Some(io::ErrorKind::Unsupported.into()),
+    };
+    error.map_or(Ok(()), Err)
 }
 
 /// Sends to the upstream; `false` where it takes nothing now.

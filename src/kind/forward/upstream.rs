@@ -155,7 +155,7 @@ impl Route {
             }
             // Highest random weight: a target that falls out moves only its own clients.
             Balance::SourceHash => {
-                order.sort_by_key(|target| std::cmp::Reverse(weight(client, &target.label)))
+                order.sort_by_key(|target| std::cmp::Reverse(weight(client, &target.label)));
             }
         }
         order.sort_by_key(|target| target.is_shunned());

@@ -201,15 +201,14 @@ impl Pool {
         held.retain(|_, socket| socket.strong_count() > 0);
         let key = Key::Unix(endpoint.clone());
         let address = endpoint.to_string();
-        let socket = match held.get(&key).and_then(Weak::upgrade) {
-            Some(known) => known,
-            None => {
-                let (socket, file) =
-                    unix::open(endpoint).map_err(|source| bind_error(address.clone(), source))?;
-                let socket = Arc::new(Held { socket, _file: file });
-                held.insert(key, Arc::downgrade(&socket));
-                socket
-            }
+        let socket = if let Some(known) = held.get(&key).and_then(Weak::upgrade) {
+            known
+        } else {
+            let (socket, file) =
+                unix::open(endpoint).map_err(|source| bind_error(address.clone(), source))?;
+            let socket = Arc::new(Held { socket, _file: file });
+            held.insert(key, Arc::downgrade(&socket));
+            socket
         };
         Ok(Arc::new(Listener { held: socket, path: listen.path.clone(), address }))
     }

@@ -1,4 +1,4 @@
-//! Opens TCP and UDP sockets to listen on. SO_REUSEPORT stays off: closing one member drops the connections queued at it.
+//! Opens TCP and UDP sockets to listen on. `SO_REUSEPORT` stays off: closing one member drops the connections queued at it.
 
 use std::{io, net::SocketAddr};
 

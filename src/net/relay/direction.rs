@@ -227,23 +227,19 @@ impl Direction {
                 ready!(pause.as_mut().poll(cx));
                 self.pause = None;
             }
-            match bucket.take(most as f64) {
+            if let Some(tokens) = bucket.take(most as f64) {
                 #[expect(
                     clippy::cast_possible_truncation,
                     clippy::cast_sign_loss,
                     reason = "between 1 and `most`"
                 )]
-                Some(tokens) => {
-                    let whole = tokens as usize;
-                    bucket.give_back(tokens - whole as f64);
-                    return Poll::Ready(whole);
-                }
-                None => {
-                    // Enough for a good chunk, so that a slow rate does not wake for each byte.
-                    let wait = bucket.wait(most as f64 / 4.0);
-                    self.pause = Some(Box::pin(sleep_until(Instant::now() + wait)));
-                }
+                let whole = tokens as usize;
+                bucket.give_back(tokens - whole as f64);
+                return Poll::Ready(whole);
             }
+            // Enough for a good chunk, so that a slow rate does not wake for each byte.
+            let wait = bucket.wait(most as f64 / 4.0);
+            self.pause = Some(Box::pin(sleep_until(Instant::now() + wait)));
         }
     }
 }

@@ -4,23 +4,17 @@
 //! direction lives on; a broken side breaks the other (`Abort`). No byte is lost, doubled or reordered while both sides live.
 //! Idle connections hold no buffer. The caller has to say what a close means: here are no jobs, no metrics but two counters.
 
+mod connection;
 mod direction;
 mod watch;
 
-use std::{
-    future::poll_fn,
-    io,
-    pin::{Pin, pin},
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{rate::Bucket, stream::Stream};
 use crate::{meter::Counter, outcome::Close};
+use connection::Relay;
 use direction::Direction;
 
 pub use watch::Watch;
@@ -104,165 +98,83 @@ pub async fn echo(client: Stream, lane: Lane, limits: &Limits, ending: &Ending) 
     End { close, received_bytes: bytes, sent_bytes: bytes }
 }
 
-struct Relay<'a> {
-    /// The client, and the upstream if there is one.
-    ends: &'a mut [Stream],
-    up: Direction,
-    /// `None` for an echo.
-    down: Option<Direction>,
-    limits: &'a Limits,
-    /// When a byte passed last.
-    active: Instant,
-    /// The side that broke off, once one has.
-    broken: Option<Close>,
-}
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::UnixStream,
+        time::Instant,
+    };
 
-/// How often a connection looks whether a side that it does not read from has broken off.
-const LOOK: Duration = Duration::from_millis(500);
+    use super::*;
 
-impl<'a> Relay<'a> {
-    fn new(ends: &'a mut [Stream], up: Direction, down: Option<Direction>, limits: &'a Limits) -> Self {
-        Self { ends, up, down, limits, active: Instant::now(), broken: None }
+    fn ending(drain_idle: Duration) -> Ending {
+        let token = CancellationToken::new;
+        Ending { drain: token(), drain_idle, finish: token(), kill: token() }
     }
 
-    async fn run(mut self, ending: &Ending) -> (Close, u64, u64) {
-        let mut timer = pin!(sleep_until(self.active + self.limits.idle));
-        let mut drain = pin!(ending.drain.cancelled());
-        let mut finish = pin!(ending.finish.cancelled());
-        let mut kill = pin!(ending.kill.cancelled());
-        let mut draining = None;
-        let close = poll_fn(|cx| {
-            if kill.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Close::Grace);
-            }
-            if let Poll::Ready(close) = self.poll_bytes(cx) {
-                return Poll::Ready(close);
-            }
-            if draining != Some(Duration::ZERO) && finish.as_mut().poll(cx).is_ready() {
-                draining = Some(Duration::ZERO);
-            } else if draining.is_none() && drain.as_mut().poll(cx).is_ready() {
-                draining = Some(ending.drain_idle);
-            }
-            self.poll_silence(cx, timer.as_mut(), draining)
-        })
-        .await;
-        self.end(close)
-    }
+    const LIMITS: Limits =
+        Limits { idle: Duration::from_hours(1), half_closed: Duration::from_mins(5), abort: Abort::Reset };
 
-    /// Moves what can be moved; ready when the connection is over.
-    fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
-        let before = self.total();
-        for direction in std::iter::once(&mut self.up).chain(&mut self.down) {
-            if let Some(cause) = direction.poll(cx, self.ends, self.broken.is_some()) {
-                let close = *self.broken.get_or_insert(broken(cause.end, &cause.error));
-                if cause.is_read_empty {
-                    return Poll::Ready(close);
+    /// Case 39 of the forward's list: FIN, and only once no byte has passed for `drain_idle`.
+    #[tokio::test(start_paused = true)]
+    async fn a_draining_connection_ends_when_it_is_silent() {
+        let (mut client, near) = UnixStream::pair().unwrap();
+        let (far, mut server) = UnixStream::pair().unwrap();
+        let ending = ending(Duration::from_secs(5));
+        let counter = Counter::default();
+        let up = Lane { counter: counter.clone(), ..Lane::default() };
+        let relay = relay(Stream::Unix(near), Stream::Unix(far), up, Lane::default(), &LIMITS, &ending);
+        let talk = async {
+            let start = Instant::now();
+            for second in 0..10 {
+                client.write_all(b"x").await.unwrap();
+                assert_eq!(server.read_u8().await.unwrap(), b'x');
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                if second == 2 {
+                    ending.drain.cancel();
                 }
             }
-        }
-        if self.total() > before {
-            self.active = Instant::now();
-        }
-        let all_over = self.up.is_over() && self.down.as_ref().is_none_or(Direction::is_over);
-        match self.broken {
-            _ if !all_over => Poll::Pending,
-            // What the broken side sent before it broke has reached the other.
-            Some(close) => Poll::Ready(close),
-            None => Poll::Ready(Close::Finished),
-        }
-    }
-
-    /// Looks at the clock: idle, half-closed, draining.
-    fn poll_silence(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut timer: Pin<&mut Sleep>,
-        draining: Option<Duration>,
-    ) -> Poll<Close> {
-        loop {
-            let (limit, close) = self.patience(draining);
-            let (is_blocked, is_half_closed) = (self.is_blocked(), self.is_half_closed());
-            let silent_until = self.active + limit;
-            let now = Instant::now();
-            if now >= silent_until && !(draining == Some(Duration::ZERO) && is_blocked) {
-                return Poll::Ready(close);
-            }
-            // A side that nobody reads from now cannot tell by a read that it broke off.
-            let must_look = is_blocked || is_half_closed;
-            if must_look && let Some(end) = self.ends.iter().position(Stream::has_error) {
-                let error = self.ends[end].take_error().unwrap_or(io::ErrorKind::ConnectionReset.into());
-                return Poll::Ready(broken(end, &error));
-            }
-            let next = if must_look { silent_until.min(now + LOOK) } else { silent_until };
-            // Later is fine: the timer is not set anew for each byte, only when it fires or must fire earlier.
-            if timer.deadline() > next || timer.is_elapsed() {
-                timer.as_mut().reset(next);
-            }
-            if timer.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            self.publish();
-        }
-    }
-
-    /// How long the connection may be silent now, and what it would end as.
-    fn patience(&self, draining: Option<Duration>) -> (Duration, Close) {
-        let (limit, close) = if self.is_half_closed() {
-            (self.limits.half_closed, self.broken.unwrap_or(Close::HalfClosedTimeout))
-        } else {
-            (self.limits.idle, Close::IdleTimeout)
+            assert!(client.read_u8().await.is_err() && server.read_u8().await.is_err());
+            start.elapsed()
         };
-        match draining {
-            Some(drain_idle) if drain_idle <= limit => (drain_idle, Close::Drained),
-            _ => (limit, close),
-        }
+        let (end, took) = tokio::join!(relay, talk);
+        assert_eq!(end, End { close: Close::Drained, received_bytes: 10, sent_bytes: 0 });
+        assert_eq!(took.as_secs(), 14, "five seconds after the last byte");
+        assert_eq!(counter.value(), 10);
     }
 
-    fn is_half_closed(&self) -> bool {
-        self.down.as_ref().is_some_and(|down| down.is_over() || self.up.is_over())
-    }
-
-    /// Whether a peer does not take what is held for it.
-    fn is_blocked(&self) -> bool {
-        self.up.holds() || self.down.as_ref().is_some_and(Direction::holds)
-    }
-
-    fn total(&self) -> u64 {
-        self.up.bytes + self.down.as_ref().map_or(0, |down| down.bytes)
-    }
-
-    fn publish(&mut self) {
-        self.up.publish();
-        if let Some(down) = &mut self.down {
-            down.publish();
-        }
-    }
-
-    /// Closes both sides as the reason asks for.
-    fn end(mut self, close: Close) -> (Close, u64, u64) {
-        self.publish();
-        let in_order = match close {
-            Close::Finished => true,
-            Close::Drained => !self.is_blocked(),
-            Close::Grace => false,
-            _ => self.limits.abort == Abort::Fin,
-        };
-        for end in self.ends.iter() {
-            if in_order {
-                end.finish();
-            } else {
-                end.reset_on_close();
+    #[tokio::test]
+    async fn what_is_held_for_a_slow_reader_is_bounded_and_arrives() {
+        let (client, near) = UnixStream::pair().unwrap();
+        let (far, mut server) = UnixStream::pair().unwrap();
+        let ending = ending(Duration::ZERO);
+        let relay =
+            relay(Stream::Unix(near), Stream::Unix(far), Lane::default(), Lane::default(), &LIMITS, &ending);
+        let mut sent = 0u64;
+        let write = async {
+            let patience = Duration::from_millis(100);
+            while let Ok(Ok(count)) = tokio::time::timeout(patience, async {
+                client.writable().await?;
+                match client.try_write(&[1; 4096]) {
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                        std::future::pending().await
+                    }
+                    written => written,
+                }
+            })
+            .await
+            {
+                sent += count as u64;
             }
-        }
-        (close, self.up.bytes, self.down.as_ref().map_or(0, |down| down.bytes))
-    }
-}
-
-/// The reason of a break at this end.
-fn broken(end: usize, error: &io::Error) -> Close {
-    match error.raw_os_error() {
-        Some(libc::ETIMEDOUT | libc::EHOSTUNREACH | libc::ENETUNREACH) => Close::Vanished,
-        _ if end == 0 => Close::ClientReset,
-        _ => Close::UpstreamReset,
+            drop(client);
+            let mut all = vec![];
+            server.read_to_end(&mut all).await.unwrap();
+            drop(server);
+            all.len() as u64
+        };
+        let (end, got) = tokio::join!(relay, write);
+        assert!(sent < 8 << 20, "{sent} bytes were taken from the source");
+        assert_eq!((got, end.received_bytes, end.close), (sent, sent, Close::Finished));
     }
 }

@@ -61,7 +61,9 @@ mod tests {
     fn check(reads: &[&str], is_found: bool) {
         let found = CancellationToken::new();
         let mut watch = Watch::new(b"DONE", found.clone());
-        reads.iter().for_each(|read| watch.see(read.as_bytes()));
+        for read in reads {
+            watch.see(read.as_bytes());
+        }
         assert_eq!(found.is_cancelled(), is_found, "{reads:?}");
     }
 

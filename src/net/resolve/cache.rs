@@ -49,14 +49,12 @@ impl Cache {
         {
             return Ask::Known(addresses.clone());
         }
-        match &entry.pending {
-            Some(pending) => Ask::Wait(pending.clone()),
-            None => {
-                let (sender, receiver) = watch::channel(None);
-                entry.pending = Some(receiver);
-                Ask::Look(sender)
-            }
+        if let Some(pending) = &entry.pending {
+            return Ask::Wait(pending.clone());
         }
+        let (sender, receiver) = watch::channel(None);
+        entry.pending = Some(receiver);
+        Ask::Look(sender)
     }
 
     /// The last good answer, unless it is older than `stale`.
@@ -111,7 +109,7 @@ mod tests {
     use super::*;
 
     const FRESH: Duration = Duration::from_secs(5);
-    const STALE: Duration = Duration::from_secs(600);
+    const STALE: Duration = Duration::from_mins(10);
 
     fn addresses() -> Vec<SocketAddr> {
         vec!["10.0.0.1:0".parse().unwrap()]

@@ -36,7 +36,7 @@ const THREADS: usize = 64;
 const FRESH: Duration = Duration::from_secs(5);
 
 /// How long an old answer stands in while the name servers are silent.
-const STALE: Duration = Duration::from_secs(600);
+const STALE: Duration = Duration::from_mins(10);
 
 /// How long name servers may be silent before an old answer stands in.
 const PATIENCE: Duration = Duration::from_secs(1);
