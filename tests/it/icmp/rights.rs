@@ -129,17 +129,20 @@ fn case_48_without_ipv6_the_reason_says_so_and_ipv4_goes_on() {
 }
 
 #[test]
-fn a_prober_thread_ends_with_its_probers() {
+fn a_prober_ends_with_its_last_holder_and_closes_its_socket() {
     let ours = Namespace::new();
-    let threads = || {
-        let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
-        let names = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("ns/../comm")).ok());
-        names.filter(|name| name.trim() == "icmp4").count()
-    };
-    ours.block_on(move || async move {
+    ours.block_on(|| async {
+        let sockets = || std::fs::read_to_string("/proc/thread-self/net/raw").unwrap().lines().count() - 1;
         let probers = Probers::default();
         let peer = IpAddr::from([127, 0, 0, 1]).into();
         probers.probe_once(peer, Duration::from_secs(1)).await.unwrap().unwrap();
-        assert!(threads() > 0);
+        assert_eq!(sockets(), 1);
+        drop(probers);
+        let closed = async {
+            while sockets() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(5), closed).await.expect("the socket stays open");
     });
 }
