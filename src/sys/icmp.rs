@@ -10,7 +10,7 @@ const ICMP_FILTER: libc::c_int = 1;
 const ICMP6_FILTER: libc::c_int = 1;
 const ECHO_REPLY: u32 = 0;
 const ECHO_REPLY_V6: usize = 129;
-/// The index of the drop count among the figures of SO_MEMINFO.
+/// The index of the drop count among the figures of `SO_MEMINFO`.
 const DROPS: usize = 8;
 
 /// Lets a raw ICMP socket receive echo replies only.
@@ -20,7 +20,7 @@ pub fn only_echo_replies(socket: impl AsFd) -> io::Result<()> {
     set(socket, libc::SOL_RAW, ICMP_FILTER, &blocked)
 }
 
-/// Lets a raw ICMPv6 socket receive echo replies only.
+/// Lets a raw `ICMPv6` socket receive echo replies only.
 pub fn only_echo_replies_v6(socket: impl AsFd) -> io::Result<()> {
     let mut blocked = [u32::MAX; 8];
     blocked[ECHO_REPLY_V6 / 32] &= !(1 << (ECHO_REPLY_V6 % 32));

@@ -20,26 +20,28 @@ use nix::sched::{CloneFlags, unshare};
 type Task = Box<dyn FnOnce() + Send>;
 
 /// A network namespace with `lo` up, and the thread that keeps it.
-pub struct Namespace {
+pub(crate) struct Namespace {
     tasks: Option<mpsc::SyncSender<Task>>,
     thread: Option<JoinHandle<()>>,
     id: i32,
 }
 
 /// A process of a test; it is killed and waited for when this is dropped.
-pub struct Running(Child);
+pub(crate) struct Running(Child);
 
 static LINKS: AtomicU32 = AtomicU32::new(0);
 
 impl Namespace {
     /// A fresh one; panics where this process may not make any.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (tasks, received) = mpsc::sync_channel::<Task>(1);
         let (ready, started) = mpsc::sync_channel(1);
         let keep = move || {
             let made = unshare(CloneFlags::CLONE_NEWNET);
             ready.send(made.map(|()| nix::unistd::gettid().as_raw())).unwrap();
-            received.into_iter().for_each(|task| task());
+            for task in received {
+                task();
+            }
         };
         let thread = std::thread::Builder::new().name("netns".into()).spawn(keep).unwrap();
         let id = started.recv().unwrap().expect("this test needs the right to make network namespaces");
@@ -49,7 +51,7 @@ impl Namespace {
     }
 
     /// Runs a closure inside; its panic goes on here. Threads that it starts are inside as well.
-    pub fn run<T: Send + 'static>(&self, body: impl FnOnce() -> T + Send + 'static) -> T {
+    pub(crate) fn run<T: Send + 'static>(&self, body: impl FnOnce() -> T + Send + 'static) -> T {
         let (done, result) = mpsc::sync_channel(1);
         let task = move || {
             let _ = done.send(catch_unwind(AssertUnwindSafe(body)));
@@ -59,7 +61,7 @@ impl Namespace {
     }
 
     /// Runs async code inside, on a runtime of its own.
-    pub fn block_on<T: Send + 'static, F: Future<Output = T>>(
+    pub(crate) fn block_on<T: Send + 'static, F: Future<Output = T>>(
         &self,
         body: impl FnOnce() -> F + Send + 'static,
     ) -> T {
@@ -71,14 +73,14 @@ impl Namespace {
 
     /// Runs a shell script inside, which must succeed; gives what it printed.
     #[track_caller]
-    pub fn sh(&self, script: &str) -> String {
+    pub(crate) fn sh(&self, script: &str) -> String {
         let (status, out, err) = self.try_sh(script);
         assert!(status == Some(0), "{script}: {status:?}\n{out}{err}");
         out
     }
 
     /// Runs a shell script inside; gives its exit code, and what it printed on stdout and stderr.
-    pub fn try_sh(&self, script: &str) -> (Option<i32>, String, String) {
+    pub(crate) fn try_sh(&self, script: &str) -> (Option<i32>, String, String) {
         let script = script.to_owned();
         let output = self.run(move || {
             // A thread's /proc/sys is that of its own namespace.
@@ -89,12 +91,12 @@ impl Namespace {
     }
 
     /// Starts a command inside.
-    pub fn spawn(&self, mut command: Command) -> Running {
+    pub(crate) fn spawn(&self, mut command: Command) -> Running {
         Running(self.run(move || command.spawn().unwrap()))
     }
 
     /// Joins two namespaces by a veth pair; gives the names of its ends. Addresses are as `ip addr add` takes them.
-    pub fn link(&self, addresses: &[&str], other: &Self, others: &[&str]) -> (String, String) {
+    pub(crate) fn link(&self, addresses: &[&str], other: &Self, others: &[&str]) -> (String, String) {
         let number = LINKS.fetch_add(1, Ordering::Relaxed);
         let (here, there) = (format!("va{number}"), format!("vb{number}"));
         self.sh(&format!("ip link add {here} type veth peer name {there} netns {}", other.id));
@@ -112,7 +114,7 @@ impl Namespace {
     }
 
     /// An open descriptor of the namespace, for `setns`.
-    pub fn file(&self) -> File {
+    pub(crate) fn file(&self) -> File {
         File::open(format!("/proc/self/task/{}/ns/net", self.id)).unwrap()
     }
 }
@@ -128,7 +130,7 @@ impl Drop for Namespace {
 
 impl Running {
     /// Waits for a line on its stdout, which must be piped, and gives it without its end.
-    pub fn line(&mut self) -> String {
+    pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
         BufReader::new(self.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         line.trim_end().to_owned()

@@ -20,7 +20,7 @@ use crate::{
 
 /// Sends ICMP echoes to a host and measures what comes back.
 ///
-/// With the right CAP_NET_RAW, or without any where `net.ipv4.ping_group_range` allows it.
+/// With the right `CAP_NET_RAW`, or without any where `net.ipv4.ping_group_range` allows it.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ping {

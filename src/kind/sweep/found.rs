@@ -57,14 +57,14 @@ impl Finding {
     }
 }
 
-fn position<T: PartialEq>(all: &[T], one: T) -> u8 {
+fn position<T: PartialEq + Copy>(all: &[T], one: T) -> u8 {
     all.iter().position(|other| *other == one).and_then(|at| u8::try_from(at).ok()).unwrap_or(0)
 }
 
 /// The findings of all hosts, by number.
 #[derive(Debug)]
 pub(super) struct Findings {
-    findings: Vec<Finding>,
+    known: Vec<Finding>,
     /// Seconds; NaN where there is none.
     rtts: Vec<f32>,
     alive: u32,
@@ -74,13 +74,13 @@ impl Findings {
     /// Nothing is known of any.
     pub(super) fn new(count: u32) -> Self {
         let count = count as usize;
-        Self { findings: vec![Finding::UNKNOWN; count], rtts: vec![f32::NAN; count], alive: 0 }
+        Self { known: vec![Finding::UNKNOWN; count], rtts: vec![f32::NAN; count], alive: 0 }
     }
 
     /// Notes a finding. Life is never taken back, and silence says less than an error that came before.
     pub(super) fn note(&mut self, index: u32, finding: Finding, rtt: Option<Duration>) {
         let at = index as usize;
-        let Some(known) = self.findings.get_mut(at).filter(|known| !known.is_alive()) else { return };
+        let Some(known) = self.known.get_mut(at).filter(|known| !known.is_alive()) else { return };
         if known.state() == Some(HostState::Unreachable) && finding.state() == Some(HostState::Silent) {
             return;
         }
@@ -93,7 +93,7 @@ impl Findings {
 
     /// What is known of a host.
     pub(super) fn get(&self, index: u32) -> Finding {
-        self.findings.get(index as usize).copied().unwrap_or(Finding::UNKNOWN)
+        self.known.get(index as usize).copied().unwrap_or(Finding::UNKNOWN)
     }
 
     /// Its round trip.
@@ -109,7 +109,7 @@ impl Findings {
 
     /// All of them, by number.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, Finding)> + '_ {
-        (0..).zip(self.findings.iter().copied())
+        (0..).zip(self.known.iter().copied())
     }
 }
 

@@ -186,7 +186,9 @@ mod tests {
     fn states_survive_packing() {
         let states = [Some(Alive), Some(Alive), None, Some(Silent), Some(Unreachable), Some(Unreachable)];
         let mut packer = Packer::default();
-        states.iter().for_each(|state| packer.push(*state));
+        for state in states {
+            packer.push(state);
+        }
         let text = packer.finish();
         assert_eq!(text, "2a1?1s2u");
         assert_eq!(unpack(&text).collect::<Vec<_>>(), states);

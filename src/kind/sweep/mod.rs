@@ -158,8 +158,8 @@ impl Sweep {
         let excluded = self.exclude.iter().flat_map(|exclude| exclude.iter());
         let (fixed, open) = fixed(&self.targets, self.edges == Edges::Include);
         let targets = self.targets.iter().enumerate().map(|(at, entry)| (format!("targets[{at}]"), entry));
-        let excludes = excluded.clone().enumerate().map(|(at, entry)| (format!("exclude[{at}]"), entry));
-        for (path, entry) in targets.chain(excludes) {
+        let left_out = excluded.clone().enumerate().map(|(at, entry)| (format!("exclude[{at}]"), entry));
+        for (path, entry) in targets.chain(left_out) {
             if let Some(right) = entry.target.suggestion() {
                 let message = format!("`{entry}` has bits set beyond its prefix");
                 report.warning(path, message, Some(&format!("write `{right}`")));

@@ -29,7 +29,7 @@ pub fn checksum(bytes: &[u8]) -> u16 {
     !folded
 }
 
-/// Writes an echo request; the kernel fills the checksum of ICMPv6 in.
+/// Writes an echo request; the kernel fills the checksum of `ICMPv6` in.
 pub fn build(v6: bool, id_seq: u32, payload: &[u8], out: &mut Vec<u8>) {
     out.clear();
     out.extend([if v6 { ECHO_REQUEST_V6 } else { ECHO_REQUEST }, 0, 0, 0]);

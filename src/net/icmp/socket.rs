@@ -5,7 +5,7 @@
 
 use std::{
     io::{self, IoSlice, IoSliceMut},
-    net::{IpAddr, SocketAddr, SocketAddrV6},
+    net::IpAddr,
     os::fd::{AsFd, AsRawFd, BorrowedFd},
 };
 
@@ -18,7 +18,13 @@ use nix::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{Options, Peer, Source, clock, failure::Failure, packet};
+use super::{
+    Options, Peer,
+    ancillary::{packet_info_v4, packet_info_v6, peer_of},
+    clock,
+    failure::Failure,
+    packet,
+};
 use crate::{
     net::{Error, reason_of},
     outcome::Reason,
@@ -258,35 +264,3 @@ impl AsFd for IcmpSocket {
 
 /// More left-over errors than this in front of one packet: send it a little later.
 const MOST_TRIES: u32 = 64;
-
-fn peer_of(address: &SockaddrStorage) -> Option<Peer> {
-    if let Some(v4) = address.as_sockaddr_in() {
-        return Some(Peer::from(IpAddr::from(v4.ip())));
-    }
-    let v6 = address.as_sockaddr_in6()?;
-    Some(Peer::from(SocketAddr::V6(SocketAddrV6::new(v6.ip(), 0, 0, v6.scope_id()))))
-}
-
-fn packet_info_v4(source: Source) -> Option<libc::in_pktinfo> {
-    let (index, address) = match source {
-        Source::Address(IpAddr::V4(address), _) => (0, address),
-        Source::Address(IpAddr::V6(_), _) => return None,
-        Source::Interface(index) => (index, std::net::Ipv4Addr::UNSPECIFIED),
-    };
-    let address = libc::in_addr { s_addr: u32::from(address).to_be() };
-    let index = index.try_into().ok()?;
-    Some(libc::in_pktinfo {
-        ipi_ifindex: index,
-        ipi_spec_dst: address,
-        ipi_addr: libc::in_addr { s_addr: 0 },
-    })
-}
-
-fn packet_info_v6(source: Source) -> Option<libc::in6_pktinfo> {
-    let (index, address) = match source {
-        Source::Address(IpAddr::V6(address), scope) => (scope, address),
-        Source::Address(IpAddr::V4(_), _) => return None,
-        Source::Interface(index) => (index, std::net::Ipv6Addr::UNSPECIFIED),
-    };
-    Some(libc::in6_pktinfo { ipi6_addr: libc::in6_addr { s6_addr: address.octets() }, ipi6_ifindex: index })
-}

@@ -9,6 +9,8 @@ use std::{collections::VecDeque, time::Duration};
 pub struct Window {
     most: f64,
     limit: f64,
+    /// Doubling from a small start, until the first loss: who is not known to the neighbour table yet gets no flood.
+    starting: bool,
     grown: u64,
     /// When packets were sent, and what their replies cost.
     sent: VecDeque<(u64, f64)>,
@@ -27,6 +29,9 @@ struct Slowest {
 /// Replies within less than this may all come at once.
 const SHORTEST_PERIOD: Duration = Duration::from_millis(10);
 const SAMPLES: u32 = 200;
+/// Where it starts, and where it starts anew after a pause.
+const START: f64 = 64.0;
+const PAUSE: u64 = 1_000_000_000;
 /// How fast it grows again after a loss, a second.
 const GROWTH: f64 = 1.05;
 /// The part of the buffer that a payload takes beyond the smallest, in bytes.
@@ -37,14 +42,13 @@ impl Window {
     pub fn new(most: usize, now: u64) -> Self {
         let most = most as f64;
         let (sent, slowest) = (VecDeque::new(), Slowest::default());
-        Self { most, limit: most, grown: now, sent, used: 0.0, slowest }
+        Self { most, limit: most.min(START), starting: true, grown: now, sent, used: 0.0, slowest }
     }
 
     /// Whether one more reply with this payload fits.
     pub fn has_room(&mut self, size: usize, now: u64) -> bool {
-        let oldest = now.saturating_sub(self.period());
-        while let Some((at, cost)) = self.sent.front().copied().filter(|(at, _)| *at <= oldest) {
-            debug_assert!(at <= now, "sent in the future");
+        let period = self.period();
+        while let Some((_, cost)) = self.sent.front().copied().filter(|(at, _)| at + period <= now) {
             self.used -= cost;
             self.sent.pop_front();
         }
@@ -72,14 +76,24 @@ impl Window {
 
     /// This machine lost packets: half as many from now on.
     pub fn lost(&mut self) {
+        self.starting = false;
         self.limit = (self.limit / 2.0).max(1.0);
     }
 
     /// Grows again, slowly.
     pub fn grow(&mut self, now: u64) {
-        let seconds = Duration::from_nanos(now.saturating_sub(self.grown)).as_secs_f64();
+        let passed = now.saturating_sub(self.grown);
         self.grown = now;
-        self.limit = (self.limit * GROWTH.powf(seconds)).min(self.most);
+        if passed >= PAUSE && self.sent.is_empty() {
+            self.starting = true;
+            self.limit = self.limit.min(START);
+            return;
+        }
+        let (base, unit) =
+            if self.starting { (2.0, SHORTEST_PERIOD) } else { (GROWTH, Duration::from_secs(1)) };
+        let growth = f64::powf(base, Duration::from_nanos(passed).as_secs_f64() / unit.as_secs_f64());
+        self.limit = (self.limit * growth).min(self.most);
+        self.starting &= self.limit < self.most;
     }
 
     fn period(&self) -> u64 {
@@ -124,6 +138,7 @@ mod tests {
     #[test]
     fn it_fills_and_opens_again_after_its_period() {
         let mut window = Window::new(128, 0);
+        window.grow(100 * MS);
         assert_eq!(fill(&mut window, 100 * MS), 128);
         assert_eq!(window.opens(), Some(110 * MS));
         assert_eq!(fill(&mut window, 109 * MS), 0);
@@ -133,14 +148,28 @@ mod tests {
     #[test]
     fn a_loss_halves_it_and_time_mends_it() {
         let mut window = Window::new(128, 0);
+        window.grow(100 * MS);
         window.lost();
         assert_eq!(fill(&mut window, 100 * MS), 64);
-        window.grow(1000 * MS);
-        assert_eq!(fill(&mut window, 1000 * MS), 67);
+        window.grow(1100 * MS);
+        assert_eq!(fill(&mut window, 1100 * MS), 67);
         window.grow(1_000_000 * MS);
         assert_eq!(fill(&mut window, 1_000_000 * MS), 128);
         (0..20).for_each(|_| window.lost());
         assert_eq!(fill(&mut window, 2_000_000 * MS), 1);
+    }
+
+    #[test]
+    fn it_starts_small_doubles_and_starts_anew_after_a_pause() {
+        let mut window = Window::new(5000, 0);
+        assert_eq!(fill(&mut window, 0), 64);
+        window.grow(10 * MS);
+        assert_eq!(fill(&mut window, 10 * MS), 128);
+        window.grow(100 * MS);
+        assert_eq!(fill(&mut window, 100 * MS), 5000);
+        assert!(window.has_room(0, 2000 * MS));
+        window.grow(2000 * MS);
+        assert_eq!(fill(&mut window, 2000 * MS), 64);
     }
 
     #[test]

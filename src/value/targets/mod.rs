@@ -43,7 +43,7 @@ impl Target {
     /// Without `edges`, the first and last address of an IPv4 network of /30 or shorter are left out.
     pub fn addresses(&self, edges: bool) -> Option<Vec<(IpAddr, IpAddr)>> {
         match self {
-            Self::Octets(octets) => Some(grammar::intervals(octets)),
+            Self::Octets(octets) => Some(grammar::intervals(*octets)),
             Self::Range(first, last) => Some(vec![(*first, *last)]),
             Self::Network(address, prefix) => Some(vec![network(*address, *prefix, edges)]),
             Self::Host(_) | Self::File(_) | Self::Interface(_) => None,
