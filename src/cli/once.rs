@@ -15,7 +15,7 @@ use crate::{
     exit::Code,
     job::load::Loaded,
     meter::{Counter, Registry},
-    run::{self, Mode},
+    run::Mode,
     sink::{
         self, Sink, console,
         file::{Output, Written},
@@ -23,7 +23,7 @@ use crate::{
         junit::Junit,
         tap::Tap,
     },
-    value::Timespan,
+    value::{Timespan, glob},
 };
 
 /// Run every job once, as a smoke check for CI
@@ -108,7 +108,7 @@ impl Once {
     fn check_selected(&self, loaded: &Loaded) -> Result<(), Code> {
         let names: Vec<String> = loaded.jobs.iter().map(|job| job.name.to_string()).collect();
         let left_out = loaded.left_out.iter().map(|(name, _)| name);
-        let is_known = |word: &str| names.iter().chain(left_out.clone()).any(|name| run::selects(word, name));
+        let is_known = |word: &str| names.iter().chain(left_out.clone()).any(|name| glob::fits(word, name));
         match self.select.iter().find(|word| !is_known(word)) {
             None => Ok(()),
             Some(word) => {

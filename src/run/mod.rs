@@ -27,7 +27,6 @@ use tokio::{sync::mpsc, time::sleep};
 
 pub use clock::{Clock, Reading, SystemClock, Timeline};
 pub use control::{Commands, Control, ReloadSummary, Signal, control};
-pub use once::selects;
 pub use summary::Summary;
 
 use crate::{context::Shared, diagnostic::Report, event::Event, job::Job, meter::Counter};

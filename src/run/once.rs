@@ -13,6 +13,7 @@ use crate::{
     event::Event,
     job::Job,
     outcome::{Cause, Verdict},
+    value::glob,
 };
 
 /// How long checks wait for services that do not say that they are ready.
@@ -26,7 +27,7 @@ impl Engine {
             return set;
         }
         let by_name: HashMap<&str, &Job> = set.jobs.iter().map(|job| (job.name.as_str(), job)).collect();
-        let matches = |job: &&Job| select.iter().any(|pattern| selects(pattern, job.name.as_str()));
+        let matches = |job: &&Job| select.iter().any(|pattern| glob::fits(pattern, job.name.as_str()));
         let mut wanted: Vec<&Job> = set.jobs.iter().filter(matches).collect();
         let mut names = HashSet::new();
         while let Some(job) = wanted.pop() {
@@ -83,22 +84,6 @@ impl Engine {
             let finished = task::record(&slot.known_as, now, now, judged);
             self.skipped(id, now, cause, 1);
             self.outbox.push(Event::RunFinished(Box::new(finished)));
-        }
-    }
-}
-
-/// Whether a name matches a pattern in which `*` stands for any text and `?` for one character.
-pub fn selects(pattern: &str, name: &str) -> bool {
-    let mut rest = pattern.chars();
-    match rest.next() {
-        None => name.is_empty(),
-        Some('*') => {
-            let tail = rest.as_str();
-            (0..=name.len()).any(|at| name.is_char_boundary(at) && selects(tail, &name[at..]))
-        }
-        Some(one) => {
-            let mut chars = name.chars();
-            chars.next().is_some_and(|c| one == '?' || one == c) && selects(rest.as_str(), chars.as_str())
         }
     }
 }

@@ -4,6 +4,7 @@ pub mod duration;
 pub mod endpoint;
 pub mod expect;
 pub mod family;
+pub mod glob;
 pub mod many;
 pub mod name;
 pub mod network;

@@ -44,11 +44,3 @@ pub(crate) fn check_invalid(path: &Path) {
     let wanted = fs::read_to_string(&twin).unwrap_or_default();
     assert_eq!(said, wanted, "{} says something else; UPDATE=1 renews what it says", path.display());
 }
-
-/// A text that is refused with a sentence in it.
-#[track_caller]
-pub(crate) fn check_refused(text: &str, sentence: &str) {
-    let report = load::load_texts(&[("a.yaml", text)], &environment()).report;
-    let said = report.render(false);
-    assert!(report.has_errors() && said.contains(sentence), "{said}");
-}

@@ -68,7 +68,7 @@ fn deep_texts_are_refused_at_the_sixty_fifth_level() {
     check_text_refused_soon(&"[".repeat(MEBIBYTE), "nested deeper than 64 levels");
     check_text_refused_soon(&"{a: ".repeat(100_000), "nested deeper than 64 levels");
     check_text_refused_soon(&"- ".repeat(100_000), "nested deeper than 64 levels");
-    let mixed: String = (0..100).map(|level| format!("{}- [\n", " ".repeat(level * 2))).collect();
+    let mixed = (0..100).map(|level| " ".repeat(level * 2)).collect::<Vec<_>>().join("- [\n");
     check_text_refused_soon(&mixed, "");
 }
 

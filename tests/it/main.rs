@@ -31,6 +31,8 @@ mod documents;
 mod engine;
 // What a user copies from `examples/` works.
 mod examples;
+// A network that lies and fails, and what the built program makes of it.
+mod falsenet;
 // Pings and sweeps against real kernels, forged answers and broken networks.
 mod icmp;
 // The twelve one-liners, each against a real program that is not ours.

@@ -99,10 +99,15 @@ impl Namespace {
     pub(crate) fn link(&self, addresses: &[&str], other: &Self, others: &[&str]) -> (String, String) {
         let number = LINKS.fetch_add(1, Ordering::Relaxed);
         let (here, there) = (format!("va{number}"), format!("vb{number}"));
-        self.sh(&format!("ip link add {here} type veth peer name {there} netns {}", other.id));
-        self.up(&here, addresses);
-        other.up(&there, others);
+        self.join((&here, addresses), other, (&there, others));
         (here, there)
+    }
+
+    /// The same with names of the caller's.
+    pub(crate) fn join(&self, here: (&str, &[&str]), other: &Self, there: (&str, &[&str])) {
+        self.sh(&format!("ip link add name {} type veth peer name {} netns {}", here.0, there.0, other.id));
+        self.up(here.0, here.1);
+        other.up(there.0, there.1);
     }
 
     fn up(&self, device: &str, addresses: &[&str]) {

@@ -5,11 +5,12 @@ use std::{
     io::Write,
     net::TcpListener,
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::program::{Running, check, netjobs};
 

@@ -1,7 +1,13 @@
 //! Scenes: a file gives a small network, jobs, and what must come of them; the built program runs them in that network.
 
 use std::{
-    collections::BTreeMap, fs, panic::catch_unwind, path::PathBuf, process::Stdio, sync::Mutex, thread,
+    collections::BTreeMap,
+    fs,
+    panic::catch_unwind,
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::Mutex,
+    thread,
 };
 
 use netjobs::{
@@ -11,7 +17,7 @@ use netjobs::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{lab::Lab, program::Running};
+use crate::{lab::Lab, netns::Running};
 
 /// One file of `tests/scene`.
 #[derive(Debug, Deserialize)]
@@ -75,10 +81,10 @@ fn check_scene(name: &str) {
     scene.near.iter().for_each(|line| drop(lab.near.sh(line)));
     scene.far.iter().for_each(|line| drop(lab.far.sh(line)));
     let start = |line: &String| {
-        let mut command = lab.far.command("sh");
-        Running::start(
-            command.args(["-c", &format!("exec {line}")]).stdin(Stdio::null()).stderr(Stdio::null()),
-        )
+        let mut command = Command::new("sh");
+        let quiet = || Stdio::null();
+        command.args(["-c", &format!("exec {line}")]).stdin(quiet()).stdout(quiet()).stderr(quiet());
+        lab.far.spawn(command)
     };
     let _peers: Vec<Running> = scene.peers.iter().map(start).collect();
 
@@ -93,12 +99,7 @@ fn check_scene(name: &str) {
         _ => panic!("{name}: give `jobs` or `job_file`"),
     };
     let log = folder.path().join("log.json");
-    let output = lab
-        .near
-        .command(env!("CARGO_BIN_EXE_netjobs"))
-        .args(["once".as_ref(), jobs.as_os_str(), "--json".as_ref(), log.as_os_str()])
-        .output()
-        .unwrap();
+    let output = lab.netjobs(&["once", &jobs.display().to_string(), "--json", &log.display().to_string()]);
     let told = format!(
         "{name}: {}\n{}\n{}",
         scene.about,

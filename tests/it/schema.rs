@@ -51,7 +51,8 @@ fn yaml_below(folder: &Path) -> Vec<String> {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         if path.is_dir() {
             found.extend(yaml_below(&path));
-        } else if !name.starts_with('.') && (name.ends_with(".yaml") || name.ends_with(".yml")) {
+        } else if !name.starts_with('.') && path.extension().is_some_and(|end| end == "yaml" || end == "yml")
+        {
             found.push(path.to_string_lossy().into_owned());
         }
     }

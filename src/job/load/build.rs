@@ -18,7 +18,7 @@ use crate::{
     job::{Job, Open, common::Common},
     kind::{Room, Spec},
     value::{
-        Flag, JobName, Schedule, Timespan,
+        Flag, JobName, Schedule, Timespan, glob,
         schedule::{self, Zone},
     },
 };
@@ -151,10 +151,10 @@ impl Loader<'_> {
             return Some("`enabled: false`".into());
         }
         let patterns = common.only_on.as_ref()?;
-        let host = &self.environment.host;
-        let short = host.split('.').next().unwrap_or(host);
-        let here =
-            patterns.iter().any(|pattern| judge::matches(pattern, host) || judge::matches(pattern, short));
+        let host = self.environment.host.to_ascii_lowercase();
+        let short = host.split('.').next().unwrap_or(&host);
+        let fits = |pattern: &str| glob::fits(pattern, &host) || glob::fits(pattern, short);
+        let here = patterns.iter().any(|pattern| fits(&pattern.to_ascii_lowercase()));
         (!here).then(|| format!("`only_on` does not name this host, `{}`", host.escape_debug()))
     }
 }

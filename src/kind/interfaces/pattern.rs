@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::value::{Wrong, text_value};
+use crate::value::{Wrong, glob, text_value};
 
 /// The name of an interface, or a glob over names: `eth0`, `eth*`, `veth?`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,34 +19,8 @@ impl Pattern {
 
     /// Whether a name is meant.
     pub fn matches(&self, name: &str) -> bool {
-        matches(self.0.as_bytes(), name.as_bytes())
+        glob::fits(&self.0, name)
     }
-}
-
-/// Backtracks to the last `*` only, which is enough: time is at most the product of both lengths.
-fn matches(pattern: &[u8], name: &[u8]) -> bool {
-    let (mut p, mut n, mut star) = (0, 0, None);
-    while n < name.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                star = Some((p, n));
-                p += 1;
-            }
-            Some(c) if *c == b'?' || *c == name[n] => {
-                p += 1;
-                n += 1;
-            }
-            _ => match star {
-                Some((at, from)) => {
-                    star = Some((at, from + 1));
-                    p = at + 1;
-                    n = from + 1;
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|c| *c == b'*')
 }
 
 impl FromStr for Pattern {

@@ -79,7 +79,7 @@ impl Kind for Sweep {
         self.check_targets(report);
         if self.method == Method::Arp {
             let hint = Some("write `icmp` or `tcp/443`; a later version will take it");
-            report.error("method", "`method: arp` does nothing yet", hint);
+            report.error("method", "not yet: `method: arp` does nothing in this version", hint);
         }
         if self.timeout.is_zero() {
             report.error("timeout", "no answer comes within no time", Some("write such as `1s`"));
