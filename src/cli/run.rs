@@ -145,6 +145,7 @@ impl Run {
 
     /// Serves HTTP beside the engine, also while it drains.
     async fn serve(&self, session: Session, metrics: Arc<Metrics>, history: History) -> Result<Code, Code> {
+        let signals = session::catch(true)?;
         let at = self.web_listen_address;
         let listener = listen(at).map_err(|error| {
             let hint = "choose another address with `--web.listen-address`, such as 127.0.0.1:0";
@@ -158,13 +159,11 @@ impl Run {
         let jobs = session.set.jobs.len();
         let version = env!("CARGO_PKG_VERSION");
         out::say(format_args!("netjobs {version} runs {jobs} jobs; metrics on http://{at}/metrics"));
-        let summary = session::run(session, control, commands).await;
+        let summary = session::run(session, signals, control, commands).await;
         stop.cancel();
         server.close();
         server.wait().await;
-        summary
-            .map(|summary| summary.exit_code())
-            .map_err(|error| out::fail(Code::Failed, format_args!("catch signals: {error}")))
+        Ok(summary.exit_code())
     }
 
     /// Where the log goes; opened with the rights that the program was started with.

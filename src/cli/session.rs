@@ -64,9 +64,12 @@ pub fn prepare(drop_all: bool) -> Result<Runtime, Code> {
 /// Runs a session that nobody else controls.
 pub fn block_on(runtime: &Runtime, session: Session) -> Result<Summary, Code> {
     let (control, commands) = run::control();
-    runtime
-        .block_on(run(session, control, commands))
-        .map_err(|error| out::fail(Code::Failed, format_args!("catch signals: {error}")))
+    runtime.block_on(async { Ok(run(session, catch(false)?, control, commands).await) })
+}
+
+/// Catches signals from here on; must be called in a runtime, before anybody is told that the program runs.
+pub fn catch(reloads: bool) -> Result<Signals, Code> {
+    Signals::catch(reloads).map_err(|error| out::fail(Code::Failed, format_args!("catch signals: {error}")))
 }
 
 /// The console for people; on stderr alone where stdout is somebody else's.
@@ -89,9 +92,8 @@ pub fn units() -> Units {
 /// Runs the session until it is over, and hands each event to each sink.
 ///
 /// Must be called in a runtime. `control` is the other end of `commands`; signals go to it.
-pub async fn run(session: Session, control: Control, commands: Commands) -> io::Result<Summary> {
+pub async fn run(session: Session, signals: Signals, control: Control, commands: Commands) -> Summary {
     let Session { set, loader, mode, sinks, shared, dropped, grace, drain_idle } = session;
-    let signals = Signals::catch(loader.is_some())?;
     let (events, receiver) = mpsc::channel(EVENTS);
     let clock = Arc::new(SystemClock);
     let start = Start { set, shared, events, dropped, commands, loader, mode, grace, drain_idle, clock };
@@ -102,7 +104,7 @@ pub async fn run(session: Session, control: Control, commands: Commands) -> io::
     // The last sender is gone: the pump ends once every sink has had its say.
     let _ = pump.await;
     signals.abort();
-    Ok(summary)
+    summary
 }
 
 /// What the files came to, as the engine takes it.

@@ -115,7 +115,7 @@ impl Namespace {
             let nodad = if address.contains(':') { " nodad" } else { "" };
             self.sh(&format!("ip addr add {address} dev {device}{nodad}"));
         }
-        self.sh(&format!("ip link set {device} up"));
+        self.sh(&format!("ip link set dev {device} up"));
     }
 
     /// An open descriptor of the namespace, for `setns`.

@@ -70,7 +70,7 @@ fn case_2_a_tiny_receive_buffer_loses_packets_and_no_host() {
         let mut forged = reply(request);
         forged.resize(1400, 7);
         // The second request is that after the loss.
-        let noise = if seen % 2 == 1 { 1000 } else { 0 };
+        let noise = if seen % 2 == 1 { 10_000 } else { 0 };
         let forged = (0..noise).map(|_| Answer { message: forged.clone(), ..after(0, request) });
         forged.chain([after(0, request)]).collect()
     });
