@@ -39,6 +39,8 @@ mod icmp;
 mod oneliners;
 // Waits, interfaces, IPv6 and children, against real kernels, services and name servers.
 mod probes;
+// The README is true.
+mod readme;
 // A small network, jobs, and what must come of them: one file each.
 mod scene;
 // All sinks together: promtool, the schema, full disks, hostile text.
