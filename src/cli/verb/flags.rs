@@ -87,6 +87,8 @@ fn value_name(key: &Key) -> Str {
     match key.form {
         Form::Map => return "KEY=VALUE".into(),
         Form::Flag => return "true|false".into(),
+        // The words themselves stand beside it.
+        _ if !key.words.is_empty() => return key.name().to_uppercase().into(),
         _ => {}
     }
     let known = VALUE_NAMES.iter().find(|(name, _)| *name == key.name());

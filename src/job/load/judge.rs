@@ -67,14 +67,13 @@ fn starts(common: &Common, report: &mut Report) {
     }
 }
 
-/// Label names that are ours, or Prometheus' own.
+/// Label names that are ours, or Prometheus' own. A test holds that every metric's are among them.
 static OURS: LazyLock<BTreeSet<&'static str>> = LazyLock::new(|| {
     let metrics = KINDS.iter().flat_map(|facts| facts.metrics);
     let labels = metrics.flat_map(|metric| metric.labels.iter().copied());
-    ["job_name", "job", "instance", "kind", "reason", "cause", "le", "quantile"]
-        .into_iter()
-        .chain(labels)
-        .collect()
+    let others = ["job_name", "job", "instance", "kind", "reason", "cause", "le", "quantile"];
+    let of_build_info = ["version", "os", "arch"];
+    others.into_iter().chain(of_build_info).chain(labels).collect()
 });
 
 fn labels(common: &Common, report: &mut Report) {

@@ -82,10 +82,9 @@ pub(super) fn job_file(path: &Path) -> Result<String, Diagnostic> {
 
 /// What a file holds that a `${file:…}` names, without the end of its last line.
 pub(super) fn secret(path: &Path) -> Result<String, (String, &'static str)> {
-    let (file, _) =
-        open(path).map_err(|(message, hint)| (message, hint.unwrap_or("name a file that can be read")))?;
-    let bytes =
-        contents(file).map_err(|(message, hint)| (message, hint.unwrap_or("choose a smaller one")))?;
+    const HINT: &str = "name a text file of at most 1 MiB that can be read";
+    let (file, _) = open(path).map_err(|(message, _)| (message, HINT))?;
+    let bytes = contents(file).map_err(|(message, _)| (message, HINT))?;
     let mut text = String::from_utf8(bytes)
         .map_err(|_| ("what it holds is not UTF-8 text".to_owned(), "write bytes as `hex:…`"))?;
     if text.ends_with('\n') {
