@@ -7,10 +7,10 @@ use crate::{exit::Code, job::schema};
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  netjobs explain             what can be explained
+  netjobs explain                what can be explained
   netjobs explain ping
   netjobs explain ping.count
-  netjobs explain ping.rtt_p95    a measurement, as `expect` may name it
+  netjobs explain ping.rtt_p95   a measurement
   netjobs explain every")]
 pub struct Explain {
     /// `KIND`, `KIND.KEY`, `KIND.MEASUREMENT` or a common key; without it: all kinds and keys
