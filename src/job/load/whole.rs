@@ -47,10 +47,12 @@ impl Loader<'_> {
             if let Some(first) = index.get(&draft.job.name) {
                 let message =
                     format!("the name `{}` is taken by {}", draft.job.name, drafts[*first].job.place);
-                self.wrong((
-                    draft.name_at,
-                    Diagnostic::error(message).hint("names are unique over all files"),
-                ));
+                let hint = if draft.name_at == drafts[*first].name_at {
+                    "another job has it from there, by `<<` or an alias: give that one its own `name`"
+                } else {
+                    "names are unique over all files"
+                };
+                self.wrong((draft.name_at, Diagnostic::error(message).hint(hint)));
             } else {
                 index.insert(draft.job.name.clone(), here);
             }
