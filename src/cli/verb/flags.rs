@@ -199,6 +199,13 @@ mod tests {
     }
 
     #[test]
+    fn a_closed_set_is_not_named_after_another_key_of_its_name() {
+        let free = key(&["send"], Form::One, false);
+        let closed = Key { words: vec!["v1".into()], ..key(&["proxy_protocol", "send"], Form::One, false) };
+        assert_eq!((value_name(&free).as_str(), value_name(&closed).as_str()), ("BYTES", "SEND"));
+    }
+
+    #[test]
     fn a_part_and_its_whole_do_not_stand_together() {
         assert!(read(&["a", "--rate", "1", "--rate.bytes", "2"]).is_err());
     }
