@@ -84,19 +84,15 @@ fn summary(loaded: &Loaded, notes: usize) -> String {
         [(count(Severity::Error), "error"), (count(Severity::Warning), "warning"), (notes, "note")]
     {
         if count > 0 {
-            parts.push(plural(count, what));
+            parts.push(out::plural(count, what));
         }
     }
     if count(Severity::Error) > 0 {
         return parts.join(", ");
     }
     parts.insert(0, "ok".into());
-    let jobs = plural(loaded.jobs.len() + left_out(loaded).count(), "job");
-    format!("{jobs} in {}: {}", plural(files(loaded), "file"), parts.join(", "))
-}
-
-fn plural(count: usize, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+    let jobs = out::plural(loaded.jobs.len() + left_out(loaded).count(), "job");
+    format!("{jobs} in {}: {}", out::plural(files(loaded), "file"), parts.join(", "))
 }
 
 /// How many files the jobs stand in.

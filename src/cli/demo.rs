@@ -1,17 +1,13 @@
-//! The built-in demo: the files of `jobs/`, inside the binary, for a first run without any file.
+//! The built-in demo: the job file of each kind, inside the binary, for a first run without any file.
 
-/// The files' names and texts, in name order.
-pub static FILES: &[(&str, &str)] = &[
-    ("demo/echo.yaml", include_str!("../../jobs/echo.yaml")),
-    ("demo/exchange.yaml", include_str!("../../jobs/exchange.yaml")),
-    ("demo/forward.yaml", include_str!("../../jobs/forward.yaml")),
-    ("demo/interfaces.yaml", include_str!("../../jobs/interfaces.yaml")),
-    ("demo/ipc.yaml", include_str!("../../jobs/ipc.yaml")),
-    ("demo/ipv6.yaml", include_str!("../../jobs/ipv6.yaml")),
-    ("demo/ping.yaml", include_str!("../../jobs/ping.yaml")),
-    ("demo/sweep.yaml", include_str!("../../jobs/sweep.yaml")),
-    ("demo/wait.yaml", include_str!("../../jobs/wait.yaml")),
-];
+use crate::kind::EXAMPLES;
+
+/// The files' names and texts, in name order, as a folder of them is read.
+pub fn files() -> Vec<(String, &'static str)> {
+    let mut files: Vec<_> = EXAMPLES.iter().map(|(name, text)| (format!("demo/{name}"), *text)).collect();
+    files.sort();
+    files
+}
 
 #[cfg(test)]
 mod tests {
@@ -25,7 +21,7 @@ mod tests {
             .map(|entry| format!("demo/{}", entry.unwrap().file_name().to_string_lossy()))
             .collect();
         names.sort();
-        let embedded: Vec<&str> = FILES.iter().map(|(name, _)| *name).collect();
+        let embedded: Vec<String> = files().into_iter().map(|(name, _)| name).collect();
         assert_eq!(embedded, names);
     }
 }

@@ -20,8 +20,8 @@ use crate::{
 /// Say what this machine lets netjobs do, and how to allow the rest
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-Each line is `ok`, `no` or `note`; under a `no` stands what would cure it. The exit code is always 0: a machine
-that cannot ping is still fine for a forward.")]
+Each line is `ok`, `no` or `note`; under a `no` stands what would cure it. The exit code is
+always 0: a machine that cannot ping is still fine for a forward.")]
 pub struct Doctor {}
 
 /// One thing that was looked at.

@@ -3,16 +3,17 @@
 use super::out;
 use crate::{exit::Code, job::schema};
 
-/// Explain a kind of job, one of its keys, or a key common to all
+/// Explain a kind of job, one of its keys or measurements, or a key common to all
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  netjobs explain             what can be explained
+  netjobs explain                what can be explained
   netjobs explain ping
   netjobs explain ping.count
+  netjobs explain ping.rtt_p95   a measurement
   netjobs explain every")]
 pub struct Explain {
-    /// `KIND`, `KIND.KEY` or a common key; without it: all of them
+    /// `KIND`, `KIND.KEY`, `KIND.MEASUREMENT` or a common key; without it: all kinds and keys
     #[arg(value_name = "KIND[.KEY]")]
     path: Option<String>,
 }
@@ -24,8 +25,12 @@ impl Explain {
             return out::print(&format!("{}\n", schema::paths().join("\n")), Code::Passed);
         };
         let Some(text) = schema::explain(path) else {
-            let near = super::near(path, &schema::paths());
-            return out::fail(Code::Usage, format_args!("there is no kind or key `{path}`{near}"));
+            let known: Vec<String> = schema::paths().into_iter().chain(schema::measurements()).collect();
+            let near = super::near(path, &known);
+            return out::fail(
+                Code::Usage,
+                format_args!("there is no kind, key or measurement `{path}`{near}"),
+            );
         };
         out::print(&format!("{}\n", text.trim_end()), Code::Passed)
     }

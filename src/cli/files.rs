@@ -39,7 +39,11 @@ impl Files {
         let environment = Environment::of_process();
         match self {
             Self::Paths(paths) => load::load(paths, &environment),
-            Self::Demo => load::load_texts(demo::FILES, &environment),
+            Self::Demo => {
+                let files = demo::files();
+                let texts: Vec<_> = files.iter().map(|(name, text)| (name.as_str(), *text)).collect();
+                load::load_texts(&texts, &environment)
+            }
         }
     }
 

@@ -78,6 +78,7 @@ impl Once {
     }
 
     fn try_run(&self, color: Color) -> Result<Code, Code> {
+        self.check_reports()?;
         let files = Files::of(&self.paths);
         let loaded = files.load_or_say(color)?;
         self.check_selected(&loaded)?;
@@ -102,6 +103,26 @@ impl Once {
             code = if code == Code::Passed { Code::Failed } else { code };
         }
         Ok(code)
+    }
+
+    /// Two reports in one place would be none.
+    fn check_reports(&self) -> Result<(), Code> {
+        let reports = self.reports();
+        let mut given = reports.iter().filter_map(|(flag, path)| Some((*flag, path.as_ref()?)));
+        while let Some((flag, path)) = given.next() {
+            if let Some((other, _)) = given.clone().find(|(_, other)| *other == path) {
+                let place = if is_stdout(path) { "stdout".into() } else { path.display().to_string() };
+                let what = format_args!(
+                    "{flag} and {other} both write to {place}; give one of them a file of its own"
+                );
+                return Err(out::fail(Code::Usage, what));
+            }
+        }
+        Ok(())
+    }
+
+    fn reports(&self) -> [(&'static str, &Option<PathBuf>); 3] {
+        [("--junit", &self.junit), ("--json", &self.json), ("--tap", &self.tap)]
     }
 
     /// A word that selects nothing is a mistake: a check that checks nothing must not pass.
@@ -137,8 +158,7 @@ impl Once {
             sinks.push(Box::new(tap));
             written.push(done);
         }
-        let files = [&self.junit, &self.json, &self.tap];
-        let is_taken = files.into_iter().flatten().any(|path| is_stdout(path));
+        let is_taken = self.reports().into_iter().filter_map(|(_, path)| path.as_deref()).any(is_stdout);
         sinks.push(Box::new(session::console(console::Mode::Once, color, is_taken)));
         (sinks, written)
     }

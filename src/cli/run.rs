@@ -156,9 +156,9 @@ impl Run {
         let reload = self.web_enable_lifecycle.then(|| reload(control.clone()));
         let (server, stop) = (TaskTracker::new(), CancellationToken::new());
         server.spawn(http::serve(listener, Site { metrics, history, reload }, stop.clone()));
-        let jobs = session.set.jobs.len();
+        let jobs = out::plural(session.set.jobs.len(), "job");
         let version = env!("CARGO_PKG_VERSION");
-        out::say(format_args!("netjobs {version} runs {jobs} jobs; metrics on http://{at}/metrics"));
+        out::say(format_args!("netjobs {version} runs {jobs}; metrics on http://{at}/metrics"));
         let summary = session::run(session, signals, control, commands).await;
         stop.cancel();
         server.close();

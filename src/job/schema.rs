@@ -13,7 +13,7 @@ use crate::{
     value::{Payload, Want},
 };
 
-pub use explain::{explain, paths, sample};
+pub use explain::{explain, measurements, paths, sample};
 
 /// Schemas of the common keys and of each kind, and the definitions that they refer to.
 struct Schemas {
@@ -206,7 +206,7 @@ mod tests {
         for key in OF_DEFAULTS.iter().chain(OF_SERVICES).chain(super::super::common::OF_STARTS) {
             assert!(is_common(key), "{key}");
         }
-        for path in paths() {
+        for path in paths().into_iter().chain(measurements()) {
             assert!(explain(&path).is_some_and(|text| text.len() > path.len() + 20), "{path}");
         }
     }
@@ -216,6 +216,13 @@ mod tests {
         let schema = job_file().to_string();
         assert!(!schema.contains("null"), "{schema}");
         assert_eq!(schema_at("retry.attempts").and_then(|schema| definition(schema)), Some("AtLeastOne"));
+    }
+
+    #[test]
+    fn a_key_and_a_measurement_of_one_name_are_both_explained() {
+        let text = explain("ping.ttl").unwrap();
+        assert!(text.contains("How many hops") && text.contains("as `expect` may name it"), "{text}");
+        assert!(explain("ping.rtt_p95").unwrap().contains("(time)"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The macro that turns the table of kinds into `Spec`, its keys, its reader and its boxed face.
+//! The macro that turns the table of kinds into `Spec`, its keys, its reader, its boxed face and the built-in job files.
 
 /// `kinds! { key: Type, … }`: the order is the order of help, schema and documents.
 macro_rules! kinds {
@@ -19,6 +19,12 @@ macro_rules! kinds {
             metrics: <$module::$type as Kind>::METRICS,
             schema: |generator| generator.subschema_for::<$module::$type>(),
         },)*];
+
+        /// The job file of each kind, `jobs/KIND.yaml`, inside the binary: its name and its text, in the table's order.
+        pub static EXAMPLES: &[(&str, &str)] = &[$((
+            concat!(stringify!($key), ".yaml"),
+            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/jobs/", stringify!($key), ".yaml")),
+        ),)*];
 
         impl Spec {
             /// Reads the parameters under a kind's key; `None` where there is no such kind.

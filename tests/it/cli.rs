@@ -375,3 +375,14 @@ fn reachable() -> (tempfile::TempDir, String) {
     let path = path.to_str().unwrap().to_owned();
     (folder, path)
 }
+
+#[test]
+fn the_demo_runs_beside_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut one = netjobs(&["once"]);
+    one.current_dir(folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
+    let running: Vec<_> = (0..3).map(|_| one.spawn().unwrap()).collect();
+    for mut child in running {
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
+}

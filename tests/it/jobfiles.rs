@@ -2,6 +2,7 @@
 //! `tests/jobs/valid`, `jobs/` and `examples/` load without a word.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     time::Duration,
@@ -12,6 +13,9 @@ use netjobs::{
         Job,
         load::{self, Loaded},
     },
+    kind::KINDS,
+    meter::Registry,
+    sink::metrics::{EVERY_JOB, Metrics},
     value::{JobName, Overlap, Timespan, schedule::At},
 };
 use serde_json::json;
@@ -95,6 +99,27 @@ fn what_a_kind_does_not_take_is_passed_over_and_who_is_left_out_takes_its_depend
     let left_out: Vec<&str> = loaded.left_out.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(left_out, ["kept-but-not-run", "elsewhere", "needs-what-is-elsewhere"]);
     assert!(loaded.left_out[2].1.contains("`elsewhere`"), "{:?}", loaded.left_out);
+}
+
+#[test]
+fn no_job_may_have_a_label_that_a_metric_of_ours_has() {
+    let of_metrics = KINDS.iter().flat_map(|facts| facts.metrics).chain(EVERY_JOB);
+    let mut names: BTreeSet<String> =
+        of_metrics.flat_map(|metric| metric.labels).map(|name| (*name).to_owned()).collect();
+    let of_process = Metrics::new(Registry::new(1)).unwrap().render();
+    let labels = of_process.lines().filter_map(|line| line.split_once('{')?.1.split_once('}'));
+    let labels = labels.flat_map(|(labels, _)| labels.split(','));
+    names.extend(labels.filter_map(|label| Some(label.split_once('=')?.0.to_owned())));
+    assert!(
+        ["upstream", "device", "state", "version", "cause"].iter().all(|name| names.contains(*name)),
+        "{names:?}"
+    );
+    for name in &names {
+        let labels = json!({ "labels": { name.as_str(): "x" } });
+        let refused = load::load_ad_hoc("ipc", json!({}), labels, &check::environment());
+        let report = refused.expect_err(name).render(false);
+        assert!(report.contains("one of the program's own"), "{name}: {report}");
+    }
 }
 
 #[test]

@@ -87,6 +87,8 @@ fn value_name(key: &Key) -> Str {
     match key.form {
         Form::Map => return "KEY=VALUE".into(),
         Form::Flag => return "true|false".into(),
+        // The words themselves stand beside it.
+        _ if !key.words.is_empty() => return key.name().to_uppercase().into(),
         _ => {}
     }
     let known = VALUE_NAMES.iter().find(|(name, _)| *name == key.name());
@@ -194,6 +196,13 @@ mod tests {
         assert_eq!(read(&["--targets", "a", "--targets", "b"]), Ok(json!({ "targets": ["a", "b"] })));
         assert!(read(&["a", "--targets", "b"]).is_err());
         assert!(read(&[]).is_err_and(|why| why.contains("<TARGET>")));
+    }
+
+    #[test]
+    fn a_closed_set_is_not_named_after_another_key_of_its_name() {
+        let free = key(&["send"], Form::One, false);
+        let closed = Key { words: vec!["v1".into()], ..key(&["proxy_protocol", "send"], Form::One, false) };
+        assert_eq!((value_name(&free).as_str(), value_name(&closed).as_str()), ("BYTES", "SEND"));
     }
 
     #[test]

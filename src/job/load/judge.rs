@@ -67,14 +67,13 @@ fn starts(common: &Common, report: &mut Report) {
     }
 }
 
-/// Label names that are ours, or Prometheus' own.
+/// Label names that are ours, or Prometheus' own. A test holds that every metric's are among them.
 static OURS: LazyLock<BTreeSet<&'static str>> = LazyLock::new(|| {
     let metrics = KINDS.iter().flat_map(|facts| facts.metrics);
     let labels = metrics.flat_map(|metric| metric.labels.iter().copied());
-    ["job_name", "job", "instance", "kind", "reason", "cause", "le", "quantile"]
-        .into_iter()
-        .chain(labels)
-        .collect()
+    let others = ["job_name", "job", "instance", "kind", "reason", "cause", "le", "quantile"];
+    let of_build_info = ["version", "os", "arch"];
+    others.into_iter().chain(of_build_info).chain(labels).collect()
 });
 
 fn labels(common: &Common, report: &mut Report) {
@@ -113,12 +112,13 @@ fn run_timeout(common: &Common, job: &mut Job, is_default: &dyn Fn(&str) -> bool
     let sum = longest.unwrap_or_default().saturating_mul(attempts).saturating_add(pauses);
     match (common.run_timeout, longest) {
         (Some(given), Some(longest)) if given.0 < sum => {
-            let mut message = format!("`run_timeout` is {given}, and this job needs {}", Timespan(sum));
+            let sum = whole(sum);
+            let mut message = format!("`run_timeout` is {given}, and this job needs {sum}");
             if attempts > 1 {
-                let (one, pauses) = (Timespan(longest), Timespan(pauses));
+                let (one, pauses) = (whole(longest), whole(pauses));
                 message = format!("{message}: {attempts} × {one} and pauses of {pauses}");
             }
-            let hint = format!("write at least `{}`, or leave it out", Timespan(sum));
+            let hint = format!("write at least `{sum}`, or leave it out");
             report.error("run_timeout", message, Some(&hint));
         }
         (Some(given), _) if given.is_zero() => {
@@ -127,6 +127,12 @@ fn run_timeout(common: &Common, job: &mut Job, is_default: &dyn Fn(&str) -> bool
         (Some(_), _) => {}
         (None, _) => job.run_timeout = Some(Timespan(sum.saturating_add(SLACK).max(LEAST))),
     }
+}
+
+/// Whole milliseconds, rounded up: what is told may be written.
+fn whole(length: Duration) -> Timespan {
+    let millis = length.as_nanos().div_ceil(1_000_000);
+    Timespan(Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
 }
 
 fn expect(expect: &Expect, measures: &[Measure], report: &mut Report) {

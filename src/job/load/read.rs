@@ -38,8 +38,10 @@ pub(super) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Vec<Diagnostic>> 
 }
 
 fn folder(path: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
-    let unreadable =
-        |error: &io::Error| about(path, format!("cannot read the folder: {}", system(error)), None);
+    let unreadable = |error: &io::Error| {
+        let (why, hint) = system(error);
+        about(path, format!("cannot read the folder: {why}"), hint)
+    };
     let mut files = Vec::new();
     for entry in fs::read_dir(path).map_err(|error| unreadable(&error))? {
         let entry = entry.map_err(|error| unreadable(&error))?;
@@ -82,10 +84,9 @@ pub(super) fn job_file(path: &Path) -> Result<String, Diagnostic> {
 
 /// What a file holds that a `${file:…}` names, without the end of its last line.
 pub(super) fn secret(path: &Path) -> Result<String, (String, &'static str)> {
-    let (file, _) =
-        open(path).map_err(|(message, hint)| (message, hint.unwrap_or("name a file that can be read")))?;
-    let bytes =
-        contents(file).map_err(|(message, hint)| (message, hint.unwrap_or("choose a smaller one")))?;
+    const HINT: &str = "name a text file of at most 1 MiB that can be read";
+    let (file, _) = open(path).map_err(|(message, _)| (message, HINT))?;
+    let bytes = contents(file).map_err(|(message, _)| (message, HINT))?;
     let mut text = String::from_utf8(bytes)
         .map_err(|_| ("what it holds is not UTF-8 text".to_owned(), "write bytes as `hex:…`"))?;
     if text.ends_with('\n') {
@@ -102,19 +103,19 @@ type Refusal = (String, Option<&'static str>);
 /// Opens a regular file; whether anybody may write to it comes with it.
 fn open(path: &Path) -> Result<(File, bool), Refusal> {
     const REGULAR: &str = "job files, and files that they name, are regular files";
-    let refused = |error: &io::Error| (system(error), None);
+    let refused = |error: io::Error| system(&error);
     let other = || ("not a regular file".to_owned(), Some(REGULAR));
     // Asked before the open, since opening a FIFO or a device may wait or do something; and after it, since the
     // name may stand for another file by then.
-    if !fs::metadata(path).map_err(|error| refused(&error))?.is_file() {
+    if !fs::metadata(path).map_err(refused)?.is_file() {
         return Err(other());
     }
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
         .open(path)
-        .map_err(|error| refused(&error))?;
-    let facts = file.metadata().map_err(|error| refused(&error))?;
+        .map_err(refused)?;
+    let facts = file.metadata().map_err(refused)?;
     if !facts.is_file() {
         return Err(other());
     }
@@ -126,7 +127,7 @@ fn open(path: &Path) -> Result<(File, bool), Refusal> {
 
 fn contents(file: File) -> Result<Vec<u8>, Refusal> {
     let mut bytes = Vec::new();
-    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| (system(&error), None))?;
+    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| system(&error))?;
     if bytes.len() as u64 > LARGEST { Err(too_large()) } else { Ok(bytes) }
 }
 
@@ -172,14 +173,16 @@ fn at(path: &Path, text: String, start: usize, message: &str) -> Diagnostic {
 }
 
 /// What the system says, without the number.
-fn system(error: &io::Error) -> String {
+fn system(error: &io::Error) -> Refusal {
     match error.kind() {
-        io::ErrorKind::NotFound => "no such file".into(),
-        io::ErrorKind::PermissionDenied => "permission denied".into(),
+        io::ErrorKind::NotFound => ("no such file".into(), Some("name a job file, or a folder of them")),
+        io::ErrorKind::PermissionDenied => {
+            ("permission denied".into(), Some("let the user who runs netjobs read it"))
+        }
         _ => {
             let text = error.to_string();
             let end = text.find(" (os error").unwrap_or(text.len());
-            text[..end].to_lowercase()
+            (text[..end].to_lowercase(), None)
         }
     }
 }

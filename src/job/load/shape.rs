@@ -190,7 +190,14 @@ fn invalid_type(text: &str, node: &Node, path: &str) -> Option<(String, Option<S
             sample.map(|sample| format!("write a host too, such as `{sample}`"))
         }
         wanted if is_plain && !wanted.contains("map") => Some(format!("write `\"{short}\"`")),
-        _ => sample.map(|sample| format!("write it as `{sample}`")).or_else(known),
+        _ => sample.map(|sample| format!("write it as `{sample}`")).or_else(known).or_else(|| {
+            let sample = match wanted {
+                "a text" => "one text",
+                _ if wanted.contains("map") => "keys and values, such as `{ site: lab }`",
+                _ => return None,
+            };
+            Some(format!("write {sample}"))
+        }),
     };
     Some((format!("{what} where {wanted} is wanted"), hint))
 }

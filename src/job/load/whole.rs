@@ -47,10 +47,12 @@ impl Loader<'_> {
             if let Some(first) = index.get(&draft.job.name) {
                 let message =
                     format!("the name `{}` is taken by {}", draft.job.name, drafts[*first].job.place);
-                self.wrong((
-                    draft.name_at,
-                    Diagnostic::error(message).hint("names are unique over all files"),
-                ));
+                let hint = if draft.name_at == drafts[*first].name_at {
+                    "another job has it from there, by `<<` or an alias: give that one its own `name`"
+                } else {
+                    "names are unique over all files"
+                };
+                self.wrong((draft.name_at, Diagnostic::error(message).hint(hint)));
             } else {
                 index.insert(draft.job.name.clone(), here);
             }
@@ -157,7 +159,7 @@ impl Loader<'_> {
                             name @ SocketPath::Abstract(_) => name,
                         };
                         if let Some(first) = sockets.insert(path, draft) {
-                            self.taken(text, *at, first);
+                            self.taken(text, *at, first, OTHER);
                         }
                     }
                     _ => {}
@@ -172,20 +174,25 @@ impl Loader<'_> {
             let near = listeners[index + 1..].iter();
             let near =
                 near.take_while(|other| other.udp == first.udp && other.ports.first <= first.ports.last);
-            for other in near.filter(|other| clash(&first.host, &other.host)) {
+            for other in near {
                 let (earlier, later) =
                     if position(first) <= position(other) { (first, other) } else { (other, first) };
+                let Some(hint) = clash(&earlier.host, &later.host) else { continue };
                 let scheme = if first.udp { "udp" } else { "tcp" };
-                self.taken(&format!("{scheme}://{}:{}", later.host, later.ports), later.at, earlier.draft);
+                let text = format!("{scheme}://{}:{}", later.host, later.ports);
+                self.taken(&text, later.at, earlier.draft, hint);
             }
         }
     }
 
-    fn taken(&mut self, text: &str, at: At, first: &Draft) {
+    fn taken(&mut self, text: &str, at: At, first: &Draft, hint: &str) {
         let message = format!("`{text}` is listened on by `{}` already, {}", first.job.name, first.job.place);
-        self.wrong((at, Diagnostic::error(message).hint("choose another address or port")));
+        self.wrong((at, Diagnostic::error(message).hint(hint)));
     }
 }
+
+const OTHER: &str = "choose another address or port";
+const BOTH_FAMILIES: &str = "`[::]` listens on IPv4 too: choose another address or port";
 
 struct Listener<'a> {
     udp: bool,
@@ -199,15 +206,19 @@ fn position(listener: &Listener<'_>) -> (u32, u32) {
     (listener.at.source, listener.at.start)
 }
 
-/// Whether one port cannot be bound on both: the same host, or one of them is every address of the family.
-fn clash(one: &Host, other: &Host) -> bool {
-    match (one, other) {
-        (Host::Ip(one), Host::Ip(other)) => {
-            one == other
-                || one.is_ipv4() == other.is_ipv4() && (one.is_unspecified() || other.is_unspecified())
-        }
-        (one, other) => one == other,
+/// Why one port cannot be bound on both, as a hint: the same host, or one of them is every address of the family.
+fn clash(earlier: &Host, later: &Host) -> Option<&'static str> {
+    let (Host::Ip(one), Host::Ip(other)) = (earlier, later) else {
+        return (earlier == later).then_some(OTHER);
+    };
+    let same_family = one.is_ipv4() == other.is_ipv4();
+    if same_family {
+        return (one == other || one.is_unspecified() || other.is_unspecified()).then_some(OTHER);
     }
+    let (v4, v6) = if one.is_ipv4() { (one, other) } else { (other, one) };
+    // After `0.0.0.0`, `[::]` is opened for IPv6 alone.
+    let shares = v4.is_unspecified() && one.is_ipv4();
+    (v6.is_unspecified() && !shares).then_some(BOTH_FAMILIES)
 }
 
 /// Who needs whom, by index.

@@ -18,9 +18,35 @@ pub fn paths() -> Vec<String> {
     paths
 }
 
-/// The reference text of `KIND`, `KIND.KEY` or a common key, in lines that are ended; `None` where there is no such path.
+/// Every measurement as `KIND.MEASUREMENT`.
+pub fn measurements() -> impl Iterator<Item = String> {
+    KINDS.iter().flat_map(|facts| facts.measures.iter().map(|one| format!("{}.{}", facts.name, one.name)))
+}
+
+/// The reference text of `KIND`, `KIND.KEY`, a common key or `KIND.MEASUREMENT`, in lines that are ended; `None` where
+/// there is no such path.
 pub fn explain(path: &str) -> Option<String> {
-    let schema = schema_at(path)?;
+    let measured = measured(path);
+    match schema_at(path) {
+        Some(schema) => {
+            Some(keys(path, schema) + &measured.map(|text| format!("\n{text}")).unwrap_or_default())
+        }
+        None => Some(format!("{path}\n\n{}", measured?)),
+    }
+}
+
+/// What a measurement means.
+fn measured(path: &str) -> Option<String> {
+    let (kind, name) = path.split_once('.')?;
+    let facts = KINDS.iter().find(|facts| facts.name == kind)?;
+    let measure = facts.measures.iter().find(|measure| measure.name == name)?;
+    let own = measure.own.map(|own| format!(" Expected: `{own}`.")).unwrap_or_default();
+    let unit = unit(measure.unit);
+    Some(format!("Measures, as `expect` may name it ({unit}): {}{own}\n", measure.help))
+}
+
+/// What a kind or a key means.
+fn keys(path: &str, schema: &Value) -> String {
     let mut text = format!("{path}\n\n");
     paragraph(&mut text, description(schema).unwrap_or_default());
     let examples = examples(schema);
@@ -43,7 +69,7 @@ pub fn explain(path: &str) -> Option<String> {
             let _ = writeln!(text, "  {name:<24} {}{own}", measure.help);
         }
     }
-    Some(text)
+    text
 }
 
 /// A sample of what stands at a path, such as `db.example.com` at `ping.host`; of a kind, its main key with one.

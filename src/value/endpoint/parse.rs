@@ -9,11 +9,18 @@ use super::{Bind, Endpoint, Host, LONGEST_SOCKET_PATH, Ports, SocketPath};
 use crate::value::Wrong;
 
 const SAMPLE: &str = "write `host:port`, `udp://host:port`, `unix:///path`, `unix:@name` or `job:NAME`";
+const BIND_SAMPLE: &str =
+    "write `8800`, `host:port`, `udp://host:port`, `unix:///path` or `unixgram:///path`";
+const NO_HOST: &str = "write a name such as `db.example.com` or an address";
+
 impl FromStr for Host {
     type Err = Wrong;
 
     /// A host without a port: `db`, `10.0.0.1`, `::1`, `[::1]`, `fe80::1%eth0`.
     fn from_str(text: &str) -> Result<Self, Wrong> {
+        if text.is_empty() {
+            return Err(Wrong::new("an empty host", NO_HOST));
+        }
         let bare = match text.strip_prefix('[') {
             Some(rest) => rest.strip_suffix(']').ok_or_else(|| {
                 Wrong::new(format!("`{text}` has no closing `]`"), "write an IPv6 address as `[::1]`")
@@ -35,6 +42,14 @@ impl FromStr for Host {
         if let Ok(address) = bare.parse::<IpAddr>() {
             return Ok(Self::Ip(address));
         }
+        if text.contains("://") {
+            let message = format!("`{}` is a URL, and a host is wanted", text.escape_debug());
+            return Err(Wrong::new(message, NO_HOST));
+        }
+        if bare.matches(':').count() == 1 {
+            let message = format!("`{}` has a port, and a host alone is wanted", text.escape_debug());
+            return Err(Wrong::new(message, NO_HOST));
+        }
         if bare.contains(':') || text.starts_with('[') {
             return Err(Wrong::new(
                 format!("`{bare}` is not an IPv6 address"),
@@ -51,10 +66,7 @@ impl FromStr for Host {
         let trimmed = bare.strip_suffix('.').unwrap_or(bare);
         let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if trimmed.len() > 253 || !trimmed.split('.').all(label) || !trimmed.chars().all(allowed) {
-            return Err(Wrong::new(
-                format!("`{}` is not a host name", bare.escape_debug()),
-                "write a name such as `db.example.com` or an address",
-            ));
+            return Err(Wrong::new(format!("`{}` is not a host name", bare.escape_debug()), NO_HOST));
         }
         Ok(Self::Name(bare.to_owned()))
     }
@@ -80,7 +92,11 @@ impl FromStr for Bind {
     fn from_str(text: &str) -> Result<Self, Wrong> {
         let endpoint = match bare_ports(text) {
             Some((net, ports)) => net(Host::Ip(Ipv4Addr::LOCALHOST.into()), parse_ports(ports)?),
-            None => parse(text)?,
+            // What else may be written there is not what may be listened on.
+            None => parse(text).map_err(|wrong| match &wrong.hint {
+                Some(hint) if hint == SAMPLE => Wrong { hint: Some(BIND_SAMPLE.into()), ..wrong },
+                _ => wrong,
+            })?,
         };
         match endpoint {
             Endpoint::Tcp(_, ports) | Endpoint::Udp(_, ports) if ports.first == 0 && ports.last > 0 => Err(
@@ -89,10 +105,7 @@ impl FromStr for Bind {
             Endpoint::Tcp(..) | Endpoint::Udp(..) | Endpoint::Unix(_) | Endpoint::Unixgram(_) => {
                 Ok(Self(endpoint))
             }
-            other => Err(Wrong::new(
-                format!("nothing listens on `{}`", other.scheme()),
-                "write `8800`, `host:port`, `udp://host:port`, `unix:///path` or `unixgram:///path`",
-            )),
+            other => Err(Wrong::new(format!("nothing listens on `{}`", other.scheme()), BIND_SAMPLE)),
         }
     }
 }
