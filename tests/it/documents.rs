@@ -1,17 +1,12 @@
-//! Documents: `docs/reference.md` is made from the code and tested to be current (`UPDATE=1` writes it anew); the job files
-//! and commands of the README are ones that the program takes.
+//! Documents that are made from the code, tested to be current: `docs/reference.md`. `UPDATE=1` writes it anew.
 
 use std::{fmt::Write as _, fs, path::PathBuf};
 
 use netjobs::{
-    cli,
-    job::load,
     kind::KINDS,
     outcome::{Cause, Close, Evidence, HostState, Metric, MetricType, Reason, Unit, Verdict},
     sink::metrics,
 };
-
-use crate::check;
 
 fn unit(unit: Unit) -> &'static str {
     match unit {
@@ -95,50 +90,4 @@ fn the_reference_is_current() {
         committed == reference(),
         "docs/reference.md is not current: run `UPDATE=1 cargo test --test it`"
     );
-}
-
-fn readme() -> String {
-    fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
-}
-
-#[test]
-fn every_job_file_in_the_readme_is_right() {
-    let readme = readme();
-    let blocks: Vec<&str> =
-        readme.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    assert!(blocks.len() >= 2, "{}", blocks.len());
-    for block in blocks {
-        let report = load::load_texts(&[("README.md", block)], &check::environment()).report;
-        assert!(report.diagnostics.is_empty(), "{block}\n{}", report.render(false));
-    }
-}
-
-/// What stands between backquotes on a line, or after the prompt.
-fn commands(text: &str) -> Vec<Vec<String>> {
-    let spans = text.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
-    let prompts = text.lines().filter_map(|line| line.strip_prefix("$ "));
-    let shown = spans.chain(prompts).filter(|command| command.starts_with("netjobs "));
-    let command = |command: &str| command.split(" #").next().unwrap().split(" > ").next().unwrap().to_owned();
-    let words = |command: String| {
-        command.split_whitespace().map(|word| word.trim_matches('\'').to_owned()).collect::<Vec<_>>()
-    };
-    shown.map(command).map(words).collect()
-}
-
-#[test]
-fn every_command_in_the_readme_is_one_that_there_is() {
-    let commands = commands(&readme());
-    assert!(commands.len() >= 15, "{commands:?}");
-    for command in commands {
-        let read = cli::command().try_get_matches_from(&command);
-        assert!(read.is_ok(), "{command:?}: {}", read.unwrap_err());
-    }
-}
-
-#[test]
-fn nothing_in_the_readme_waits_to_be_filled_in() {
-    let words = |line: &str| line.split('@').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
-    let open: Vec<String> = readme().lines().flat_map(words).collect();
-    let is_open = |word: &&String| word.len() > 2 && word.chars().all(|c| c.is_ascii_uppercase());
-    assert_eq!(open.iter().find(is_open), None);
 }
