@@ -140,7 +140,7 @@ fn a_selected_interface_is_told_with_its_networks() {
 
 /// Fault case 14: an interface vanishes, is renamed.
 #[test]
-fn links_that_come_and_go_while_they_are_read_are_read_whole_or_not_at_all() {
+fn case_14_links_that_come_and_go_while_they_are_read_are_read_whole_or_not_at_all() {
     let namespace = Namespace::new();
     namespace.sh("ip link add keep type veth peer name peer; ip addr add 10.0.0.1/24 dev keep");
     let mut batch = String::new();
@@ -178,7 +178,7 @@ fn links_that_come_and_go_while_they_are_read_are_read_whole_or_not_at_all() {
 
 /// Fault case 16: 10,000 addresses on one interface.
 #[test]
-fn ten_thousand_addresses_are_read_in_a_tenth_of_a_second() {
+fn case_16_ten_thousand_addresses_are_read_in_a_tenth_of_a_second() {
     let namespace = Namespace::new();
     let mut batch = String::from("link add v0 type veth peer name w0\n");
     for number in 0..10_000 {
