@@ -165,3 +165,24 @@ const DUPLICATE: Metric =
 const LATE: Metric =
     Metric::counter("netjobs_ping_late_packets_total", TARGET, "Answers that came after their timeout.");
 const RTT: Metric = Metric::histogram("netjobs_ping_rtt_seconds", TARGET, NETWORK_SECONDS, "Round trips.");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_no_single_host_has_is_refused() {
+        let wrong = |host: &str| {
+            let ping: Ping = serde_yaml::from_str(&format!("{{ host: '{host}' }}")).unwrap();
+            let mut report = Report::default();
+            ping.check(&mut report);
+            report.diagnostics.first().map(|found| found.path.clone())
+        };
+        for host in ["224.0.0.1", "ff02::1%lo", "255.255.255.255", "0.0.0.0", "::"] {
+            assert_eq!(wrong(host).as_deref(), Some("host"), "{host}");
+        }
+        for host in ["10.0.0.1", "fe80::1%lo", "::1", "db"] {
+            assert_eq!(wrong(host), None, "{host}");
+        }
+    }
+}
