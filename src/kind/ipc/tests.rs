@@ -25,7 +25,7 @@ fn check(outcome: &Outcome, reason: Reason, child_exit: u64) {
 
 /// Fault case 52: the child dies in the middle of a message.
 #[tokio::test]
-async fn a_child_that_dies_in_a_message_is_closed_with_its_status() {
+async fn case_52_a_child_that_dies_in_a_message_is_closed_with_its_status() {
     check(&run("{}", "head -c 30 >/dev/null; exit 3").await, Reason::Closed, 3);
     check(&run("{}", "head -c 30 >/dev/null; kill -9 $$").await, Reason::Closed, 137);
     check(&run("{ via: unix_stream }", "exit 4").await, Reason::Closed, 4);
@@ -34,7 +34,7 @@ async fn a_child_that_dies_in_a_message_is_closed_with_its_status() {
 
 /// Fault case 52: the child takes nothing, so that the queue fills.
 #[tokio::test(start_paused = true)]
-async fn a_full_queue_is_a_timeout_and_the_child_is_killed() {
+async fn case_52_a_full_queue_is_a_timeout_and_the_child_is_killed() {
     let outcome = run("{ size: 16MiB }", "exec sleep 1000").await;
     check(&outcome, Reason::Timeout, 137);
 }

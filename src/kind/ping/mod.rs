@@ -5,7 +5,7 @@
 mod run;
 mod tally;
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -69,6 +69,10 @@ impl Kind for Ping {
         if self.timeout.is_zero() {
             report.error("timeout", "no answer comes within no time", Some("write such as `2s`"));
         }
+        if let Some(what) = many(&self.host) {
+            let message = format!("`{}` is {what}, and no host that could answer", self.host);
+            report.error("host", message, Some("write one host's address or name"));
+        }
         if let (Some(Host::Ip(source)), Host::Ip(host)) = (&self.source, &self.host)
             && source.is_ipv4() != host.is_ipv4()
         {
@@ -87,6 +91,21 @@ impl Kind for Ping {
 
     async fn run(&self, cx: &Context) -> Result<Outcome, Error> {
         run::run(self, cx).await
+    }
+}
+
+/// What an address is that no single host has.
+fn many(host: &Host) -> Option<&'static str> {
+    let address = match host {
+        Host::Ip(address) => *address,
+        Host::Scoped(address, _) => (*address).into(),
+        Host::Name(_) => return None,
+    };
+    match address {
+        IpAddr::V4(address) if address.is_broadcast() => Some("a broadcast address"),
+        _ if address.is_multicast() => Some("a multicast address"),
+        _ if address.is_unspecified() => Some("the unspecified address"),
+        _ => None,
     }
 }
 
@@ -146,3 +165,24 @@ const DUPLICATE: Metric =
 const LATE: Metric =
     Metric::counter("netjobs_ping_late_packets_total", TARGET, "Answers that came after their timeout.");
 const RTT: Metric = Metric::histogram("netjobs_ping_rtt_seconds", TARGET, NETWORK_SECONDS, "Round trips.");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_no_single_host_has_is_refused() {
+        let wrong = |host: &str| {
+            let ping: Ping = serde_yaml::from_str(&format!("{{ host: '{host}' }}")).unwrap();
+            let mut report = Report::default();
+            ping.check(&mut report);
+            report.diagnostics.first().map(|found| found.path.clone())
+        };
+        for host in ["224.0.0.1", "ff02::1%lo", "255.255.255.255", "0.0.0.0", "::"] {
+            assert_eq!(wrong(host).as_deref(), Some("host"), "{host}");
+        }
+        for host in ["10.0.0.1", "fe80::1%lo", "::1", "db"] {
+            assert_eq!(wrong(host), None, "{host}");
+        }
+    }
+}

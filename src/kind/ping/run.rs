@@ -145,6 +145,7 @@ impl Tally {
         let family = if family == Family::V6 { "ipv6" } else { "ipv4" };
         let mut tally = Self::unmetered(label, family);
         tally.refuse(error.reason());
+        tally.error = Some(error.to_string());
         tally
     }
 

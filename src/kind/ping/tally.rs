@@ -30,6 +30,8 @@ pub(super) struct Tally {
     pub(super) lost: u64,
     /// Echoes that this machine did not send.
     pub(super) unsent: u64,
+    /// Why nothing could be tried in this family.
+    pub(super) error: Option<String>,
     duplicates: u64,
     late: u64,
     reordered: u64,
@@ -104,6 +106,7 @@ impl Tally {
             received: 0,
             lost: 0,
             unsent: 0,
+            error: None,
             duplicates: 0,
             late: 0,
             reordered: 0,
@@ -181,6 +184,9 @@ impl Tally {
     pub(super) fn message(&self) -> Option<String> {
         let reason = self.commonest()?;
         let label = &self.label;
+        if let Some(error) = &self.error {
+            return Some(format!("{label} ({}): {error}", self.family));
+        }
         Some(match (self.unsent, self.lost) {
             (0, 0) => format!("{label} ({}): {reason}", self.family),
             (0, lost) => format!("{lost} of {} echoes to {label} were lost: {reason}", self.sent),

@@ -13,7 +13,7 @@ use super::{
     found::{Finding, Findings},
     hosts::Hosts,
     order::Permutation,
-    spec::{Order, Rate},
+    spec::{Method, Order, Rate},
 };
 use crate::{
     context::Context,
@@ -261,6 +261,15 @@ async fn connect(address: SocketAddr, timeout: Duration) -> (Finding, Option<Dur
             Reason::Resources if Instant::now() < patience => sleep(Duration::from_millis(50)).await,
             reason => return (Finding::dead(reason), None),
         }
+    }
+}
+
+/// How many probes of a sweep may be unanswered at a time, whatever its rate; where the method is open, the fewest.
+pub(super) fn most_unanswered(method: Method, rate: Rate) -> f64 {
+    match (method, rate) {
+        (Method::Icmp | Method::Arp, Rate::Max) => f64::from(MOST_UNANSWERED_AT_MAX),
+        (Method::Icmp | Method::Arp, Rate::Limited(_)) => f64::from(MOST_UNANSWERED),
+        (Method::Auto | Method::Tcp(_), _) => most_connections() as f64,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     kind::Error,
     net::{self, icmp::Peer},
     outcome::Reason,
-    value::{AddressSet, Family, Host, Target, Targets, targets::network},
+    value::{AddressSet, Family, Target, Targets, targets::network},
 };
 
 /// Hosts by number: addresses in ascending order, then those behind a zone, each once.
@@ -30,7 +30,8 @@ pub(super) struct Hosts {
 struct Found {
     ranges: Vec<(IpAddr, IpAddr)>,
     peers: Vec<Peer>,
-    names: Vec<String>,
+    /// Names that did not resolve, and why.
+    names: Vec<(String, String)>,
 }
 
 /// The longest file of targets, in bytes.
@@ -55,10 +56,9 @@ impl Hosts {
         wanted.peers.sort_unstable();
         wanted.peers.dedup();
         wanted.names.sort_unstable();
-        wanted.names.dedup();
-        let names = wanted.names.into_iter().filter(|name| !unwanted.names.contains(name));
-        let unresolved = names.map(|name| (name, "the name does not resolve".to_owned())).collect();
-        let hosts = Self { set, scoped: wanted.peers, unresolved };
+        wanted.names.dedup_by(|one, other| one.0 == other.0);
+        wanted.names.retain(|(name, _)| !unwanted.names.iter().any(|(out, _)| out == name));
+        let hosts = Self { set, scoped: wanted.peers, unresolved: wanted.names };
         hosts.check(sweep)
     }
 
@@ -146,8 +146,17 @@ async fn gather(entries: &[Targets], edges: bool, cx: &Context) -> Result<Found,
     }
     for look_up in look_ups {
         match look_up.await {
-            Ok((host, Ok(Ok(addresses)))) => found.add(&host, Peer::from(addresses[0])),
-            Ok((host, _)) => found.names.push(host.to_string()),
+            Ok((_, Ok(Ok(addresses)))) => found.add(Peer::from(addresses[0])),
+            Ok((host, Ok(Err(error)))) => {
+                let why = match error {
+                    net::Error::Resolve { why, .. } => why,
+                    other => other.to_string(),
+                };
+                found.names.push((host.to_string(), why));
+            }
+            Ok((host, Err(_))) => {
+                found.names.push((host.to_string(), "no answer from the name servers".to_owned()));
+            }
             Err(error) => return Err(cannot(Reason::Bug, format!("look a name up: {error}"), "report it")),
         }
     }
@@ -155,7 +164,7 @@ async fn gather(entries: &[Targets], edges: bool, cx: &Context) -> Result<Found,
 }
 
 impl Found {
-    fn add(&mut self, _host: &Host, peer: Peer) {
+    fn add(&mut self, peer: Peer) {
         match peer.scope {
             0 => self.ranges.push((peer.address, peer.address)),
             _ => self.peers.push(peer),
@@ -204,4 +213,20 @@ async fn connected(name: &str, edges: bool, cx: &Context) -> Result<Vec<(IpAddr,
     let networks = interface.addresses.iter().map(crate::net::interface::Address::network);
     let searched = networks.filter(|net| net.addr().is_ipv4() || net.prefix_len() >= SHORTEST_V6);
     Ok(searched.map(|net| network(net.addr(), net.prefix_len(), edges)).collect())
+}
+
+/// How many addresses of a set have another one before them in their /24; addresses of IPv6 are not counted.
+pub(super) fn neighbours(set: &AddressSet) -> u128 {
+    let (mut networks, mut previous) = (0, None);
+    let v4 = set.ranges().filter_map(|range| match range {
+        (IpAddr::V4(first), IpAddr::V4(last)) => Some((u32::from(first), u32::from(last))),
+        _ => None,
+    });
+    let mut count = 0;
+    for (first, last) in v4 {
+        count += u128::from(last - first) + 1;
+        networks += u128::from((last >> 8) - (first >> 8)) + u128::from(previous != Some(first >> 8));
+        previous = Some(last >> 8);
+    }
+    count - networks
 }

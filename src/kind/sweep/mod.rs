@@ -141,7 +141,11 @@ impl Sweep {
 
     /// How many seconds one pass needs at most to send its probes.
     fn slowest_pass(&self) -> f64 {
-        let Rate::Limited(rate) = self.rate else { return f64::from(self.max_targets.0) / SLOWEST_MAX };
+        let at_once = drive::most_unanswered(self.method, self.rate) / self.timeout.as_secs_f64();
+        let Rate::Limited(rate) = self.rate else {
+            return f64::from(self.max_targets.0) / SLOWEST_MAX.min(at_once);
+        };
+        let rate = rate.0.min(at_once);
         let (fixed, open) = fixed(&self.targets, self.edges == Edges::Include);
         let count = if open > 0 { self.max_targets.0.into() } else { fixed.count() };
         let v4 = fixed.ranges().take_while(|(first, _)| first.is_ipv4());
@@ -150,7 +154,10 @@ impl Sweep {
         let network = v4.min(256).max(fixed.count() - v4).max(if open > 0 { count } else { 0 });
         // With both families, each has half of the rate.
         let share = if v4 > 0 && v4 < fixed.count() || open > 0 { 2.0 } else { 1.0 };
-        (share * count as f64 / rate.0).max(network as f64 / drive::NETWORK_RATE)
+        let probing = (share * count as f64 / rate).max(network as f64 / drive::NETWORK_RATE);
+        // One network after the other: each has to wait for its own cap.
+        let waiting = if self.order == Order::Plain { hosts::neighbours(&fixed) } else { 0 };
+        probing + waiting as f64 / drive::NETWORK_RATE
     }
 
     /// What is wrong with the set as a whole, as far as the file alone says it.
@@ -237,3 +244,35 @@ const CHANGES: Metric =
 const PACKETS: Metric = Metric::counter("netjobs_sweep_packets_total", &[], "Probes that were sent.");
 const LOCAL_DROPS: Metric =
     Metric::counter("netjobs_sweep_local_drops_total", &[], "Packets that this machine itself lost.");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a sweep of the dead takes at least, in seconds, must be within what it is given.
+    #[track_caller]
+    fn check_longest(yaml: &str, seconds: f64) {
+        let sweep: Sweep = serde_yaml::from_str(yaml).unwrap();
+        let longest = sweep.longest().unwrap().as_secs_f64();
+        let wanted = seconds..seconds * 1.3 + 30.0;
+        assert!(wanted.contains(&longest), "{yaml}: {longest} s is not within {wanted:?}");
+    }
+
+    #[test]
+    fn a_sweep_that_goes_as_planned_is_never_cut_short() {
+        check_longest("{ targets: 10.0.0.0/24, passes: 1 }", 254.0 / 200.0);
+        check_longest("{ targets: 10.0.0.0/16, passes: 2, method: icmp }", 2.0 * 65.5);
+        // One /24 after the other, each at its own cap; but single hosts of many networks do not wait for each other.
+        check_longest("{ targets: 10.0.0.0/16, passes: 1, order: plain, method: icmp }", 65_534.0 / 200.0);
+        check_longest("{ targets: '10.0-3.*.1', passes: 1, order: plain, method: icmp }", 1.024);
+        // What is unanswered holds up what comes after it.
+        let slow = "{ targets: 10.0.0.0/16, passes: 1, timeout: 60s, method: icmp }";
+        check_longest(slow, 65_534.0 / 8192.0 * 60.0);
+        let fast = "{ targets: 10.0.0.0/12, passes: 1, timeout: 2s, rate: 100000/s, method: icmp }";
+        check_longest(fast, f64::from(1 << 20) / 8192.0 * 2.0);
+        // A connection that nobody answers keeps its place until its timeout.
+        let at_once = drive::most_unanswered(Method::Tcp(9), Rate::Max);
+        let tcp = "{ targets: 10.0.0.0/16, passes: 1, timeout: 4s, method: tcp/9 }";
+        check_longest(tcp, 65_534.0 / at_once * 4.0);
+    }
+}

@@ -86,7 +86,9 @@ fn meter(cx: &Context, counts: &Counts, drive: &Drive) {
         (HostState::Silent, counts.silent),
         (HostState::Unreachable, counts.unreachable),
     ];
-    for (state, count) in states {
+    // A part of a sweep says nothing of the whole.
+    let whole = !cx.stop().cancel.is_cancelled();
+    for (state, count) in states.into_iter().filter(|_| whole) {
         meters.gauge(&HOSTS, &[state.as_str()]).set(count as f64);
     }
     meters.counter(&CHANGES, &["alive"]).add(counts.appeared);

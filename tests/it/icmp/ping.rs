@@ -13,6 +13,7 @@ use super::{
     peer::{Scripted, after},
     run, try_run,
 };
+use crate::netns::Namespace;
 
 #[test]
 fn cases_15_and_23_loopback_answers_in_both_families_after_some_time() {
@@ -24,6 +25,27 @@ fn cases_15_and_23_loopback_answers_in_both_families_after_some_time() {
         assert!(number(&outcome, "rtt_min") > 0.0 && number(&outcome, "rtt_max") < 2.0, "{outcome:?}");
         assert_eq!(outcome.reason, None);
     }
+}
+
+#[test]
+fn a_link_local_host_answers_with_a_zone_a_source_or_neither() {
+    let (ours, peer) = pair();
+    peer.sh(&format!("ip addr add fe80::77/64 dev {} nodad", device(&peer, "10.9.0.2")));
+    let link = device(&ours, "10.9.0.1");
+    ours.sh(&format!("ip addr add fe80::88/64 dev {link} nodad"));
+    for keys in [
+        format!("host: 'fe80::77%{link}'"),
+        format!("host: 'fe80::77', source: {link}"),
+        "host: 'fe80::77'".into(),
+    ] {
+        let yaml = format!("{{ {keys}, count: 2, interval: 10ms, timeout: 500ms }}");
+        check(&run::<Ping>(&ours, &yaml), &[("sent", 2), ("received", 2), ("late", 0), ("duplicates", 0)]);
+    }
+}
+
+/// The interface that has an address.
+fn device(namespace: &Namespace, address: &str) -> String {
+    namespace.sh(&format!("ip -o addr show to {address}")).split_whitespace().nth(1).unwrap().to_owned()
 }
 
 #[test]

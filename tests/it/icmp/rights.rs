@@ -87,6 +87,7 @@ fn case_33_on_a_ping_socket_one_hosts_error_never_fails_another() {
     }
 }
 
+/// Fault case 48 of the list of faults: a right is missing; the exit code 77 is the command line's.
 #[test]
 fn case_46_with_neither_the_sentence_names_the_cure_and_auto_asks_by_tcp() {
     let (ours, _peer) = pair();

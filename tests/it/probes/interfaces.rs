@@ -100,6 +100,34 @@ fn every_field_equals_what_ip_prints() {
     assert_eq!(point.network().to_string(), "10.1.0.9/32");
 }
 
+#[test]
+fn the_programs_record_equals_what_ip_prints() {
+    let namespace = Namespace::new();
+    namespace.sh(
+        "ip link add v0 type veth peer name v1; ip link set v0 up; ip link add br0 type bridge
+         ip addr add 10.0.1.0/31 dev v0; ip addr add 10.1.0.1 peer 10.1.0.9/32 dev v0
+         ip addr add 2001:db8::1/127 dev v0 nodad; ip tuntap add tun0 mode tun; ip addr add 10.2.0.1/24 dev tun0",
+    );
+    let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_netjobs"));
+    program.args(["interfaces", "--json"]);
+    let printed = namespace.run(move || program.output().unwrap().stdout);
+    let last = String::from_utf8(printed).unwrap().lines().last().unwrap().to_owned();
+    let record: Value = serde_json::from_str(&last).unwrap();
+    let mut told: Vec<Value> = record["detail"]["interfaces"].as_array().unwrap().clone();
+    for interface in &mut told {
+        interface.as_object_mut().unwrap().remove("speed");
+        for address in interface["addresses"].as_array_mut().unwrap() {
+            let is = |flag: &str| address[flag] == json!(true);
+            *address = json!({
+                "address": address["address"], "peer": address["peer"], "prefix_length": address["prefix_length"],
+                "scope": address["scope"], "broadcast": address["broadcast"],
+                "tentative": is("tentative"), "deprecated": is("deprecated"),
+            });
+        }
+    }
+    assert_eq!(told, by_ip(&namespace));
+}
+
 /// The library that is not our engine: ten times slower at 10,000 addresses, and its states and speeds come from a
 /// sysfs that shows another namespace.
 #[test]
@@ -140,7 +168,7 @@ fn a_selected_interface_is_told_with_its_networks() {
 
 /// Fault case 14: an interface vanishes, is renamed.
 #[test]
-fn links_that_come_and_go_while_they_are_read_are_read_whole_or_not_at_all() {
+fn case_14_links_that_come_and_go_while_they_are_read_are_read_whole_or_not_at_all() {
     let namespace = Namespace::new();
     namespace.sh("ip link add keep type veth peer name peer; ip addr add 10.0.0.1/24 dev keep");
     let mut batch = String::new();
@@ -178,7 +206,7 @@ fn links_that_come_and_go_while_they_are_read_are_read_whole_or_not_at_all() {
 
 /// Fault case 16: 10,000 addresses on one interface.
 #[test]
-fn ten_thousand_addresses_are_read_in_a_tenth_of_a_second() {
+fn case_16_ten_thousand_addresses_are_read_in_a_tenth_of_a_second() {
     let namespace = Namespace::new();
     let mut batch = String::from("link add v0 type veth peer name w0\n");
     for number in 0..10_000 {

@@ -39,7 +39,7 @@ async fn messages_go_both_ways_over_each_kind_of_socket() {
 
 /// Fault case 52: a 200 KB datagram, and one that no system takes.
 #[tokio::test]
-async fn a_datagram_that_is_too_big_is_reported_and_nothing_hangs() {
+async fn case_52_a_datagram_that_is_too_big_is_reported_and_nothing_hangs() {
     check_passed("{ via: unix_datagram, messages: 2, size: 200kB }", 2).await;
     let outcome = run("{ via: unix_datagram, size: 16MiB }").await;
     assert_eq!((outcome.verdict, outcome.reason), (Verdict::Failed, Some(Reason::TooBig)), "{outcome:?}");
@@ -57,7 +57,7 @@ fn children() -> usize {
 
 /// Fault case 52: no zombie, also where the run is dropped in the middle.
 #[tokio::test]
-async fn a_run_that_is_dropped_leaves_no_child() {
+async fn case_52_a_run_that_is_dropped_leaves_no_child() {
     let spec: Ipc = serde_yaml::from_str("{ via: unix_datagram, messages: 1000000 }").unwrap();
     let (cx, _) = context(vec![], None);
     let dropped = tokio::time::timeout(Duration::from_millis(200), spec.run_with(&cx, &program())).await;

@@ -22,7 +22,7 @@ fn check(outcome: &Outcome, flags: &[(&str, bool)]) {
 
 /// Fault case 17: IPv6 off.
 #[test]
-fn ipv6_that_is_switched_off_is_not_supported_though_any_still_binds() {
+fn case_17_ipv6_that_is_switched_off_is_not_supported_though_any_still_binds() {
     let namespace = Namespace::new();
     let on = look(&namespace, "{}");
     check(&on, &[("supported", true), ("loopback", true), ("global", false), ("default_route", false)]);
@@ -39,7 +39,7 @@ fn ipv6_that_is_switched_off_is_not_supported_though_any_still_binds() {
 
 /// Fault case 18: `bindv6only` 0 and 1.
 #[test]
-fn bindv6only_changes_nothing_of_what_is_supported() {
+fn case_18_bindv6only_changes_nothing_of_what_is_supported() {
     let namespace = Namespace::new();
     for value in ["0", "1"] {
         namespace.sh(&format!("echo {value} > /proc/sys/net/ipv6/bindv6only"));
@@ -49,7 +49,7 @@ fn bindv6only_changes_nothing_of_what_is_supported() {
 
 /// Fault case 19: a tentative address.
 #[test]
-fn a_tentative_address_is_not_yet_one() {
+fn case_19_a_tentative_address_is_not_yet_one() {
     let namespace = Namespace::new();
     // Without a carrier duplicate detection cannot end.
     namespace

@@ -33,7 +33,7 @@ fn check_timeout(
 
 /// Fault case 6: a black hole for SYNs.
 #[test]
-fn a_black_hole_is_a_connect_timeout_at_the_deadline() {
+fn case_6_a_black_hole_is_a_connect_timeout_at_the_deadline() {
     let namespace = Namespace::new();
     namespace.sh("nft add table inet t; nft 'add chain inet t i { type filter hook input priority 0; }'; nft add rule inet t i tcp dport 9 drop; nft add rule inet t i icmp type echo-request drop");
     check_timeout(&namespace, "{ for: '127.0.0.1:9', timeout: 1500ms }", 1500, "connect_timeout");
@@ -43,7 +43,7 @@ fn a_black_hole_is_a_connect_timeout_at_the_deadline() {
 
 /// Fault case 7: a reset at connect.
 #[test]
-fn a_reset_at_connect_is_a_refusal_and_tried_again_soon() {
+fn case_7_a_reset_at_connect_is_a_refusal_and_tried_again_soon() {
     let namespace = Namespace::new();
     namespace.sh("nft add table inet t; nft 'add chain inet t i { type filter hook input priority 0; }'; nft add rule inet t i tcp dport 9 reject with tcp reset");
     let outcome = check_timeout(&namespace, "{ for: '127.0.0.1:9', timeout: 1s }", 1000, "refused");
@@ -77,7 +77,7 @@ fn a_connection_that_meets_itself_is_nobodys_answer() {
 
 /// Fault case 15: the address goes away under a listener.
 #[test]
-fn until_down_notices_that_the_address_is_gone() {
+fn case_15_until_down_notices_that_the_address_is_gone() {
     let namespace = Namespace::new();
     namespace.sh("ip addr add 10.7.0.1/32 dev lo");
     let (outcome, took) = namespace.block_on(|| async {
@@ -100,7 +100,7 @@ fn until_down_notices_that_the_address_is_gone() {
 
 /// Fault case 13: a link flaps.
 #[test]
-fn a_service_behind_a_link_that_comes_back_is_noticed_within_a_second_or_so() {
+fn case_13_a_service_behind_a_link_that_comes_back_is_noticed_within_a_second_or_so() {
     let (here, there) = (Namespace::new(), Namespace::new());
     let (device, _) = here.link(&["10.8.0.1/24"], &there, &["10.8.0.2/24"]);
     let listener = there.run(|| StdListener::bind("10.8.0.2:0").unwrap());

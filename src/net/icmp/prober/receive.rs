@@ -6,7 +6,7 @@ use std::{cmp::Reverse, collections::HashMap, sync::atomic::Ordering};
 
 use super::{
     super::{
-        What, clock,
+        Peer, What, clock,
         failure::Failure,
         mark, silence,
         socket::{IcmpSocket, Received},
@@ -62,9 +62,9 @@ impl Prober {
         if !genuine {
             return None;
         }
-        let id = (received.peer, echo.id_seq);
-        let own = self.flights.get(&id).is_some_and(|flight| flight.session == session);
-        let Some(flight) = own.then(|| self.flights.remove(&id)).flatten() else {
+        let id = flown(&self.flights, received.peer, echo.id_seq);
+        let own = id.filter(|id| self.flights[id].session == session);
+        let Some(flight) = own.and_then(|id| self.flights.remove(&id)) else {
             state.extra(index);
             return Some(());
         };
@@ -92,11 +92,9 @@ impl Prober {
 
     /// What this machine lost may be the answer to any probe on its way.
     pub(super) fn look_for_drops(&mut self) {
-        if self.flights.is_empty() {
-            return;
-        }
+        // Read also where nothing flies: what was dropped before a probe was sent is not its loss.
         let drops = self.socket.new_drops();
-        if drops == 0 {
+        if drops == 0 || self.flights.is_empty() {
             return;
         }
         self.window.lost();
@@ -140,10 +138,17 @@ pub(super) fn drain(socket: &mut IcmpSocket, flights: &mut HashMap<Id, Flight>, 
     while let Some((peer, id_seq, failure)) = socket.receive_error(buffer) {
         any = true;
         // What the kernel says of a packet that it did not send comes back from the send itself.
-        let flight = id_seq.filter(|_| !failure.local).and_then(|id_seq| flights.get_mut(&(peer, id_seq)));
-        if let Some(flight) = flight {
+        let id = id_seq.filter(|_| !failure.local).and_then(|id_seq| flown(flights, peer, id_seq));
+        if let Some(flight) = id.and_then(|id| flights.get_mut(&id)) {
             flight.failure = Some(failure);
         }
     }
     any
+}
+
+/// The probe that a reply or an error of this host belongs to. Where a link-local host was probed without a zone, the
+/// kernel chose the link, and only the answer says which.
+fn flown(flights: &HashMap<Id, Flight>, peer: Peer, id_seq: u32) -> Option<Id> {
+    let anywhere = Peer { scope: 0, ..peer };
+    [peer, anywhere].map(|peer| (peer, id_seq)).into_iter().find(|id| flights.contains_key(id))
 }
