@@ -31,11 +31,13 @@ struct Host {
 }
 
 async fn host(reload: Option<Reload>) -> Host {
-    let metrics = Metrics::new(Registry::new(100)).unwrap();
+    let registry = Registry::new(100);
+    let metrics = Metrics::new(registry.clone()).unwrap();
     let history = History::new();
     let (mut first, mut second) = (metrics.sink(), history.sink());
     let jobs = vec![job("gateway", "ping"), job("web", "forward")];
     let added: Vec<Event> = jobs.iter().map(|job| Event::JobAdded { job: job.clone() }).collect();
+    testing::enrol(&registry, &added);
     for event in std::iter::once(Event::Started { jobs }).chain(added).chain([
         Event::JobReady { job: job("web", "forward"), addresses: vec!["tcp://127.0.0.1:1".into()] },
         testing::run("gateway", "ping", Verdict::Passed),

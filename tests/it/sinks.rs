@@ -104,6 +104,7 @@ async fn promtool_is_silent_and_the_whole_table_is_there() {
     let mut events = testing::all();
     events.retain(|event| !matches!(event, Event::JobRemoved { .. }));
     events.insert(1, Event::JobAdded { job: hostile_job() });
+    testing::enrol(&registry, &events);
     tell(events, vec![Box::new(metrics.sink())]).await;
     let meters = registry.job(&"hostile".into(), "exchange", [("note", hostile().as_str())]);
     meters.histogram(&SEEN, &["tcp://\"x\":1"]).observe(0.01);
