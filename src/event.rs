@@ -81,6 +81,8 @@ pub enum Event {
         /// Every job of the plan, in file order.
         jobs: Vec<JobRef>,
     },
+    /// The runner starts and accepts nothing more, and drains.
+    Stopping,
     /// The runner has stopped; the last event.
     Stopped,
     /// A job came into the plan, at start or by a reload, or a reload changed it.

@@ -120,7 +120,7 @@ async fn readiness_names_the_services_that_do_not_serve() {
     keeper.event(&testing::run("web", "forward", Verdict::Errored));
     check(&host.request("GET", "/-/ready", "").await, "503", "not ready: web\n");
     keeper.event(&Event::Stopped);
-    check(&host.request("GET", "/-/ready", "").await, "503", "the runner does not run");
+    check(&host.request("GET", "/-/ready", "").await, "503", "the runner is starting or stopping");
     host.stop().await;
 }
 

@@ -17,6 +17,7 @@ impl Engine {
     /// Starts nothing more and tells every run to end.
     pub(super) fn stop(&mut self) {
         self.stopping = true;
+        self.outbox.push(Event::Stopping);
         self.heap.clear();
         if self.is_once() {
             self.skip_waiting(Cause::Shutdown);

@@ -52,7 +52,7 @@ async fn tell(events: impl IntoIterator<Item = Event>, sinks: Vec<Box<dyn Sink>>
 }
 
 #[track_caller]
-fn check_promtool(text: &str) {
+pub(crate) fn check_promtool(text: &str) {
     let mut promtool = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
@@ -70,7 +70,7 @@ fn check_promtool(text: &str) {
 }
 
 /// Every metric of the table in the manual that belongs to no kind.
-const TABLE: &[&str] = &[
+pub(crate) const TABLE: &[&str] = &[
     "netjobs_runs_total",
     "netjobs_run_failures_total",
     "netjobs_runs_skipped_total",

@@ -102,7 +102,7 @@ impl History {
         self.names(Job::should_serve)
     }
 
-    /// Whether the runner runs: it has started and not stopped.
+    /// Whether the runner runs: it has started and nobody has asked it to stop.
     pub fn is_running(&self) -> bool {
         let inner = self.lock();
         inner.started.is_some() && !inner.stopped
@@ -134,7 +134,7 @@ impl Sink for Keeper {
                     inner.add(job);
                 }
             }
-            Event::Stopped => inner.stopped = true,
+            Event::Stopping | Event::Stopped => inner.stopped = true,
             Event::JobAdded { job } => inner.add(job),
             Event::JobRemoved { job } => {
                 inner.jobs.remove(&job.name);

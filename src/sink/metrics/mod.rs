@@ -114,7 +114,11 @@ impl Sink for Keeper {
             Event::RunSkipped { job, cause, count, .. } => {
                 self.job(job, |series| series.skipped(*cause, *count));
             }
-            Event::StateChanged { .. } | Event::Notice { .. } | Event::LeftOut { .. } | Event::Stopped => {}
+            Event::StateChanged { .. }
+            | Event::Notice { .. }
+            | Event::LeftOut { .. }
+            | Event::Stopping
+            | Event::Stopped => {}
         }
     }
 }
