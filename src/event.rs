@@ -12,6 +12,9 @@ use crate::{
 /// A job as sinks know it.
 #[derive(Clone, Debug)]
 pub struct JobRef {
+    /// Tells its definitions apart: a later one of the same name has a greater number. What an old run of a changed or
+    /// removed job still tells has the old one.
+    pub id: u64,
     /// Its name.
     pub name: Arc<str>,
     /// Its kind.
@@ -78,14 +81,16 @@ pub enum Event {
         /// Every job of the plan, in file order.
         jobs: Vec<JobRef>,
     },
+    /// The runner starts and accepts nothing more, and drains.
+    Stopping,
     /// The runner has stopped; the last event.
     Stopped,
-    /// A job came into the plan, at start or by a reload.
+    /// A job came into the plan, at start or by a reload, or a reload changed it.
     JobAdded {
         /// The job.
         job: JobRef,
     },
-    /// A job left the plan.
+    /// A job left the plan. Its last run may still end, which is nobody's affair but the log's.
     JobRemoved {
         /// The job.
         job: JobRef,

@@ -4,7 +4,6 @@
 pub mod testing;
 
 use std::{
-    collections::HashMap,
     fmt,
     future::Future,
     path::{Path, PathBuf},
@@ -41,8 +40,6 @@ pub struct Shared {
     pub interfaces: Snapshots,
     /// Everything with a `job_name`.
     pub registry: Arc<Registry>,
-    /// What jobs keep between their runs, by job name.
-    memory: Mutex<HashMap<Arc<str>, serde_json::Value>>,
 }
 
 impl Shared {
@@ -54,10 +51,13 @@ impl Shared {
             listeners: listen::Pool::default(),
             interfaces: Snapshots::default(),
             registry,
-            memory: Mutex::default(),
         })
     }
 }
+
+/// What a job keeps between its runs; it goes with the job.
+#[derive(Clone, Debug, Default)]
+pub struct Memory(Arc<Mutex<Option<serde_json::Value>>>);
 
 /// How a run is told to end, in three steps; each implies those before it.
 #[derive(Clone, Debug, Default)]
@@ -89,6 +89,7 @@ pub struct Context {
     shared: Arc<Shared>,
     name: Arc<str>,
     meters: Meters,
+    memory: Memory,
     stop: Stop,
     deadline: Option<Instant>,
     listeners: Mutex<Vec<Arc<Listener>>>,
@@ -106,6 +107,8 @@ pub struct Parts {
     pub name: Arc<str>,
     /// The job's way to its series.
     pub meters: Meters,
+    /// What its earlier runs kept.
+    pub memory: Memory,
     /// How the run is told to end.
     pub stop: Stop,
     /// When the run must be over; none for services and `wait`.
@@ -123,9 +126,9 @@ pub struct Parts {
 impl Context {
     /// A context of these parts.
     pub fn new(parts: Parts) -> Self {
-        let Parts { shared, name, meters, stop, deadline, listeners, observer, base, ad_hoc } = parts;
+        let Parts { shared, name, meters, memory, stop, deadline, listeners, observer, base, ad_hoc } = parts;
         let (tasks, listeners) = (TaskTracker::new(), Mutex::new(listeners));
-        Self { shared, name, meters, stop, deadline, listeners, observer, tasks, base, ad_hoc }
+        Self { shared, name, meters, memory, stop, deadline, listeners, observer, tasks, base, ad_hoc }
     }
 
     /// The process's shared parts: resolver, probers, interfaces.
@@ -214,15 +217,14 @@ impl Context {
 
     /// What this job kept in an earlier run; `None` at first, or where it no longer reads.
     pub fn recall<T: DeserializeOwned>(&self) -> Option<T> {
-        let memory = self.shared.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.get(&self.name).and_then(|value| serde_json::from_value(value.clone()).ok())
+        let memory = self.memory.0.lock().unwrap_or_else(PoisonError::into_inner);
+        T::deserialize(memory.as_ref()?).ok()
     }
 
     /// Keeps a value for this job's later runs.
     pub fn keep<T: Serialize>(&self, value: &T) {
         if let Ok(value) = serde_json::to_value(value) {
-            let mut memory = self.shared.memory.lock().unwrap_or_else(PoisonError::into_inner);
-            memory.insert(self.name.clone(), value);
+            *self.memory.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
         }
     }
 

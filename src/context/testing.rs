@@ -1,8 +1,8 @@
 //! Stand-ins for the engine, for tests of rooms.
 
 use super::{
-    Arc, Context, Duration, Endpoint, Instant, Listener, Mutex, Notice, Observer, Parts, Path, PoisonError,
-    Registry, Shared, Stop, Verdict,
+    Arc, Context, Duration, Endpoint, Instant, Listener, Memory, Mutex, Notice, Observer, Parts, Path,
+    PoisonError, Registry, Shared, Stop, Verdict,
 };
 
 /// Remembers what a run told it.
@@ -38,6 +38,7 @@ pub fn context(listeners: Vec<Arc<Listener>>, timeout: Option<Duration>) -> (Con
         meters: registry.job(&name, "test", []),
         shared: Shared::new(registry),
         name,
+        memory: Memory::default(),
         stop: Stop { drain_idle: Duration::from_secs(5), ..Stop::default() },
         deadline: timeout.map(|timeout| Instant::now() + timeout),
         listeners,

@@ -54,7 +54,7 @@ fn overview(history: &History, rows: &[Row]) -> String {
         count(State::Unknown)
     );
     if !history.is_running() {
-        text.push_str(" The runner does not run.");
+        text.push_str(" The runner is starting or stopping.");
     }
     text
 }

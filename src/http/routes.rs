@@ -84,7 +84,7 @@ impl Server {
     fn ready(&self) -> Answer {
         let waiting = self.history.not_ready();
         if !self.history.is_running() {
-            text(StatusCode::SERVICE_UNAVAILABLE, "not ready: the runner does not run")
+            text(StatusCode::SERVICE_UNAVAILABLE, "not ready: the runner is starting or stopping")
         } else if waiting.is_empty() {
             text(StatusCode::OK, "ready")
         } else {
@@ -104,7 +104,7 @@ impl Server {
         }
         match reload().await {
             Ok(said) => text(StatusCode::OK, &said),
-            Err(said) => text(StatusCode::INTERNAL_SERVER_ERROR, &said),
+            Err(said) => text(StatusCode::INTERNAL_SERVER_ERROR, said.trim_end()),
         }
     }
 }

@@ -31,11 +31,13 @@ struct Host {
 }
 
 async fn host(reload: Option<Reload>) -> Host {
-    let metrics = Metrics::new(Registry::new(100)).unwrap();
+    let registry = Registry::new(100);
+    let metrics = Metrics::new(registry.clone()).unwrap();
     let history = History::new();
     let (mut first, mut second) = (metrics.sink(), history.sink());
     let jobs = vec![job("gateway", "ping"), job("web", "forward")];
     let added: Vec<Event> = jobs.iter().map(|job| Event::JobAdded { job: job.clone() }).collect();
+    testing::enrol(&registry, &added);
     for event in std::iter::once(Event::Started { jobs }).chain(added).chain([
         Event::JobReady { job: job("web", "forward"), addresses: vec!["tcp://127.0.0.1:1".into()] },
         testing::run("gateway", "ping", Verdict::Passed),
@@ -118,7 +120,7 @@ async fn readiness_names_the_services_that_do_not_serve() {
     keeper.event(&testing::run("web", "forward", Verdict::Errored));
     check(&host.request("GET", "/-/ready", "").await, "503", "not ready: web\n");
     keeper.event(&Event::Stopped);
-    check(&host.request("GET", "/-/ready", "").await, "503", "the runner does not run");
+    check(&host.request("GET", "/-/ready", "").await, "503", "the runner is starting or stopping");
     host.stop().await;
 }
 

@@ -63,9 +63,10 @@ impl Registry {
         Arc::new(Self { inner: Mutex::default(), max_series, dropped: Counter::default() })
     }
 
-    /// The handle through which one job makes its series. `labels` are the job's own.
+    /// Puts a job into the registry, and gives the handle through which it makes its series. `labels` are the job's own.
     ///
-    /// Other labels than before move to the series that are there; another kind begins anew.
+    /// Other labels than before move to the series that are there; another kind begins anew. Whoever keeps the plan calls
+    /// this, and nobody else: a run or a sink that comes late must not bring back what was removed.
     pub fn job<'a>(
         self: &Arc<Self>,
         name: &Arc<str>,
@@ -91,6 +92,12 @@ impl Registry {
             None => inner.add(name, kind, fixed.into()),
         };
         Meters { registry: self.clone(), job: name.clone(), id }
+    }
+
+    /// The handle of a job that is in the registry now.
+    pub fn find(self: &Arc<Self>, name: &Arc<str>) -> Option<Meters> {
+        let id = self.lock().jobs.get(name)?.id;
+        Some(Meters { registry: self.clone(), job: name.clone(), id })
     }
 
     /// Drops every series of a job.
@@ -229,14 +236,6 @@ impl Meters {
         }
         let series = inner.families.get_mut(metric.name).and_then(|family| family.jobs.remove(&self.job));
         inner.count -= series.map_or(0, |series| series.len());
-    }
-
-    /// Drops every series of this job, unless a later job of the same name has taken its place.
-    pub fn remove(&self) {
-        let mut inner = self.registry.lock();
-        if self.is_current(&inner) {
-            inner.remove(&self.job);
-        }
     }
 
     fn is_current(&self, inner: &Inner) -> bool {

@@ -99,12 +99,11 @@ impl<'a> Attempt<'a> {
     /// Sets the room to work on a task of its own, whose panic is its own.
     fn spawn(&self, listeners: Vec<Arc<Listener>>) -> JoinSet<Result<Outcome, kind::Error>> {
         let (run, world) = (self.run, &self.run.world);
-        let name = run.known_as.name.clone();
-        let labels = run.known_as.labels.iter().map(|(label, value)| (label.as_str(), value.as_str()));
         let cx = Context::new(Parts {
             shared: world.shared.clone(),
-            meters: world.shared.registry.job(&name, run.known_as.kind, labels),
-            name,
+            meters: run.meters.clone(),
+            memory: run.memory.clone(),
+            name: run.known_as.name.clone(),
             stop: self.stop.clone(),
             deadline: self.deadline,
             listeners,

@@ -17,6 +17,7 @@ impl Engine {
     /// Starts nothing more and tells every run to end.
     pub(super) fn stop(&mut self) {
         self.stopping = true;
+        self.outbox.push(Event::Stopping);
         self.heap.clear();
         if self.is_once() {
             self.skip_waiting(Cause::Shutdown);
@@ -51,8 +52,8 @@ impl Engine {
         }
     }
 
-    /// Takes a job out of the plan. A removed one drains; a changed service only accepts nothing more, and a changed
-    /// check with a bound comes to its end.
+    /// Takes a job out of the plan. A removed one drains, and its series go at once; a changed service only accepts nothing
+    /// more, and a changed check with a bound comes to its end.
     pub(super) fn retire(&mut self, id: SlotId, fate: Fate) {
         let Some(slot) = self.slots.get_mut(&id) else { return };
         slot.fate = Some(fate);
@@ -64,6 +65,9 @@ impl Engine {
                 slot.drain();
                 self.plan.remove(slot.name());
                 self.world.board.leave(slot.name(), id);
+                self.world.shared.registry.remove(slot.name());
+                self.summary.jobs.remove(slot.name());
+                self.outbox.push(Event::JobRemoved { job: slot.known_as.clone() });
             }
             Fate::Changed if slot.is_service() => {
                 slot.active.iter().for_each(|run| run.stop.cancel.cancel());
@@ -72,17 +76,7 @@ impl Engine {
             Fate::Changed => {}
         }
         if slot.active.is_empty() {
-            self.forget(id);
-        }
-    }
-
-    /// Lets go of a retired job whose last run has ended. Its last event is out, so its series may go.
-    pub(super) fn forget(&mut self, id: SlotId) {
-        let Some(slot) = self.slots.remove(&id) else { return };
-        if slot.fate == Some(Fate::Removed) && !self.plan.contains_key(slot.name()) {
-            self.summary.jobs.remove(slot.name());
-            self.world.shared.registry.remove(slot.name());
-            self.outbox.push(Event::JobRemoved { job: slot.known_as });
+            self.slots.remove(&id);
         }
     }
 }

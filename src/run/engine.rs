@@ -20,7 +20,7 @@ use super::{
     task::{Ended, Run},
 };
 use crate::{
-    context::Stop,
+    context::{Memory, Stop},
     event::{Event, JobRef},
     job::Job,
     net::listen::Listener,
@@ -97,7 +97,8 @@ impl Engine {
             slept_until: now,
         };
         let set = engine.selected(start.set);
-        let ids: Vec<_> = set.jobs.into_iter().map(|job| engine.insert(job, vec![])).collect();
+        let ids: Vec<_> =
+            set.jobs.into_iter().map(|job| engine.insert(job, vec![], Memory::default())).collect();
         let jobs: Vec<JobRef> = ids.iter().map(|id| engine.slots[id].known_as.clone()).collect();
         engine.outbox.push(Event::Started { jobs: jobs.clone() });
         for (name, why) in set.left_out {
@@ -111,9 +112,9 @@ impl Engine {
     }
 
     /// Puts a job into the plan, without starting it.
-    pub(super) fn insert(&mut self, job: Job, listeners: Vec<Arc<Listener>>) -> SlotId {
+    pub(super) fn insert(&mut self, job: Job, listeners: Vec<Arc<Listener>>, memory: Memory) -> SlotId {
         self.next_slot += 1;
-        let slot = Slot::new(self.next_slot, job, listeners);
+        let slot = Slot::new(self.next_slot, job, listeners, memory, &self.world.shared.registry);
         self.world.board.adopt(slot.name(), slot.id, slot.is_service());
         self.plan.insert(slot.name().clone(), slot.id);
         self.slots.insert(self.next_slot, slot);
@@ -205,6 +206,8 @@ impl Engine {
             slot: id,
             job: slot.job.clone(),
             known_as: slot.known_as.clone(),
+            meters: slot.meters.clone(),
+            memory: slot.memory.clone(),
             nominal,
             due,
             stop: stop.clone(),
@@ -236,7 +239,7 @@ impl Engine {
         if kept {
             self.summary.jobs.insert(name, (ended.verdict, ended.reason));
         } else if slot.active.is_empty() {
-            self.forget(id);
+            self.slots.remove(&id);
         }
         if !kept || self.stopping {
             return;

@@ -16,10 +16,16 @@ use super::{
     board::SlotId,
     control::{ReloadSummary, Reply},
     engine::Engine,
-    slot::{Fate, known_as},
+    slot::Fate,
     task,
 };
-use crate::{context::Shared, diagnostic::Report, event::Event, job::Job, net::listen::Listener};
+use crate::{
+    context::{Memory, Shared},
+    diagnostic::Report,
+    event::Event,
+    job::Job,
+    net::listen::Listener,
+};
 
 /// Reloads under way.
 pub(super) struct Reloads {
@@ -116,31 +122,28 @@ impl Engine {
         let mut before = self.plan.clone();
         let mut fresh = Vec::new();
         for job in set.jobs {
-            let name = job.name.shared();
+            let (name, mut memory) = (job.name.shared(), Memory::default());
             match before.remove(&name) {
                 Some(id) if self.slots[&id].job.identity == job.identity => {
                     summary.kept += 1;
                     continue;
                 }
                 Some(id) => {
-                    self.rename_series(id, &job);
-                    self.retire(id, Fate::Changed);
+                    memory = self.replace(id, &job);
                     summary.changed.push(name.clone());
                 }
                 None => summary.added.push(name.clone()),
             }
-            fresh.push((job, listeners.remove(&name).unwrap_or_default()));
+            fresh.push((job, listeners.remove(&name).unwrap_or_default(), memory));
         }
         for (name, id) in before {
             self.retire(id, Fate::Removed);
             summary.removed.push(name);
         }
-        let ids: Vec<_> = fresh.into_iter().map(|(job, listeners)| self.insert(job, listeners)).collect();
+        let ids = fresh.into_iter();
+        let ids: Vec<_> = ids.map(|(job, listeners, memory)| self.insert(job, listeners, memory)).collect();
         for id in &ids {
-            let job = self.slots[id].known_as.clone();
-            if summary.added.contains(&job.name) {
-                self.outbox.push(Event::JobAdded { job });
-            }
+            self.outbox.push(Event::JobAdded { job: self.slots[id].known_as.clone() });
         }
         for (name, why) in set.left_out {
             self.outbox.push(Event::LeftOut { name, why });
@@ -153,16 +156,17 @@ impl Engine {
 }
 
 impl Engine {
-    /// A changed job keeps its counters, unless its series are named otherwise now: then it is another to the sinks.
-    fn rename_series(&mut self, id: SlotId, job: &Job) {
-        let old = &self.slots[&id].known_as;
-        if old.kind == job.room.facts().name && old.labels == job.labels {
-            return;
+    /// Retires a job whose place another definition takes. It hands on its series and what it kept, but not to another
+    /// kind, which has nothing but the name from it.
+    fn replace(&mut self, id: SlotId, job: &Job) -> Memory {
+        let old = &self.slots[&id];
+        if old.known_as.kind != job.room.facts().name {
+            self.retire(id, Fate::Removed);
+            return Memory::default();
         }
-        let fresh = known_as(job);
-        self.world.shared.registry.remove(&old.name);
-        self.outbox.push(Event::JobRemoved { job: old.clone() });
-        self.outbox.push(Event::JobAdded { job: fresh });
+        let memory = old.memory.clone();
+        self.retire(id, Fate::Changed);
+        memory
     }
 }
 

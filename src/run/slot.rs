@@ -7,7 +7,13 @@ use tokio::task;
 
 use super::board::SlotId;
 use crate::{
-    context::Stop, event::JobRef, job::Job, net::listen::Listener, plan::Timetable, value::schedule::At,
+    context::{Memory, Stop},
+    event::JobRef,
+    job::Job,
+    meter::{Meters, Registry},
+    net::listen::Listener,
+    plan::Timetable,
+    value::schedule::At,
 };
 
 /// A run that goes on.
@@ -32,6 +38,8 @@ pub(super) struct Slot {
     pub(super) id: SlotId,
     pub(super) job: Arc<Job>,
     pub(super) known_as: JobRef,
+    pub(super) meters: Meters,
+    pub(super) memory: Memory,
     pub(super) table: Timetable,
     /// When a service opens and for how long; `None`: always.
     pub(super) window: Option<(Timetable, Duration)>,
@@ -58,17 +66,22 @@ pub(super) struct Slot {
     pub(super) fate: Option<Fate>,
 }
 
-/// A job as sinks know it.
-pub(super) fn known_as(job: &Job) -> JobRef {
-    let facts = job.room.facts();
-    JobRef { name: job.name.shared(), kind: facts.name, service: facts.service, labels: job.labels.clone() }
-}
-
 impl Slot {
-    pub(super) fn new(id: SlotId, job: Job, listeners: Vec<Arc<Listener>>) -> Self {
+    pub(super) fn new(
+        id: SlotId,
+        job: Job,
+        listeners: Vec<Arc<Listener>>,
+        memory: Memory,
+        registry: &Arc<Registry>,
+    ) -> Self {
+        let (name, labels, facts) = (job.name.shared(), job.labels.clone(), job.room.facts());
+        let texts = labels.iter().map(|(label, value)| (label.as_str(), value.as_str()));
+        let meters = registry.job(&name, facts.name, texts);
         Self {
             id,
-            known_as: known_as(&job),
+            meters,
+            memory,
+            known_as: JobRef { id, name, kind: facts.name, service: facts.service, labels },
             table: Timetable::new(&job.name, &job.schedule),
             window: job.open.as_ref().map(|open| (Timetable::new(&job.name, &open.schedule), open.length.0)),
             job: Arc::new(job),

@@ -14,9 +14,10 @@ use super::{
     observer::Watcher,
 };
 use crate::{
-    context::{Shared, Stop},
+    context::{Memory, Shared, Stop},
     event::{Event, Finished, JobRef},
     job::Job,
+    meter::Meters,
     net::{self, listen::Listener},
     outcome::{Outcome, Reason, Verdict},
 };
@@ -27,6 +28,8 @@ pub(super) struct Run {
     pub(super) slot: SlotId,
     pub(super) job: Arc<Job>,
     pub(super) known_as: JobRef,
+    pub(super) meters: Meters,
+    pub(super) memory: Memory,
     /// Its nominal start, which is its identity.
     pub(super) nominal: Timestamp,
     /// The nominal start and its jitter.

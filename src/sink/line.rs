@@ -112,7 +112,8 @@ impl Pretty {
                 let way = if *seconds < 0.0 { "back" } else { "forward" };
                 format!("the clock was set {way} by {}", units::seconds(seconds.abs()))
             }
-            Event::JobAdded { .. }
+            Event::Stopping
+            | Event::JobAdded { .. }
             | Event::NextRun { .. }
             | Event::RunStarted { .. }
             | Event::StateChanged { .. } => return None,

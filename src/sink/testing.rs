@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::{
     diagnostic::{Place, Report, Source},
     event::{Event, Finished, JobRef, Judged},
+    meter::Registry,
     outcome::{Cause, Close, HostState, Notice, Reason, Sample, Samples, Verdict},
 };
 
@@ -19,7 +20,29 @@ pub fn noon() -> Timestamp {
 /// A job with one label.
 pub fn job(name: &str, kind: &'static str) -> JobRef {
     let labels = BTreeMap::from([("site".to_owned(), "lab".to_owned())]);
-    JobRef { name: name.into(), kind, service: matches!(kind, "forward" | "echo"), labels: Arc::new(labels) }
+    JobRef {
+        id: 0,
+        name: name.into(),
+        kind,
+        service: matches!(kind, "forward" | "echo"),
+        labels: Arc::new(labels),
+    }
+}
+
+/// Puts jobs that come and takes jobs that go, as the engine does with its registry before it tells.
+pub fn enrol<'a>(registry: &Arc<Registry>, events: impl IntoIterator<Item = &'a Event>) {
+    let add = |job: &JobRef| {
+        let labels = job.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        registry.job(&job.name, job.kind, labels);
+    };
+    for event in events {
+        match event {
+            Event::Started { jobs } => jobs.iter().for_each(add),
+            Event::JobAdded { job } => add(job),
+            Event::JobRemoved { job } => registry.remove(&job.name),
+            _ => {}
+        }
+    }
 }
 
 /// A run of 12.5 ms that passed or failed.

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     process::{Command, Output, Stdio},
 };
@@ -11,7 +11,7 @@ use std::{
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::program::{Running, netjobs};
+use crate::program::{Daemon, Running, netjobs};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -196,51 +196,6 @@ fn an_interrupted_check_ends_with_the_signal_s_code() {
         let mut wait = Running::start(&mut netjobs(&["wait", &to, "-t", "60s"]));
         wait.line_with("refused");
         assert_eq!(wait.end(signal), Some(code));
-    }
-}
-
-/// A running daemon and the address of its HTTP server.
-struct Daemon {
-    process: Running,
-    /// Open as long as the daemon may have something to say.
-    _stderr: BufReader<std::process::ChildStderr>,
-    address: String,
-}
-
-impl Daemon {
-    #[track_caller]
-    fn start(command: &mut Command) -> Self {
-        command.args(["--web.listen-address", "127.0.0.1:0"]).stderr(Stdio::piped());
-        let mut process = Running::start(command);
-        let mut stderr = BufReader::new(process.child.stderr.take().unwrap());
-        let mut line = String::new();
-        while !line.contains("http://") {
-            line.clear();
-            assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "no start message");
-        }
-        let rest = line.split("http://").nth(1).unwrap();
-        let address = rest.split('/').next().unwrap().to_owned();
-        Self { process, _stderr: stderr, address }
-    }
-
-    #[track_caller]
-    fn get(&self, path: &str) -> String {
-        self.request("GET", path)
-    }
-
-    #[track_caller]
-    fn request(&self, method: &str, path: &str) -> String {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        write!(stream, "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    }
-
-    fn status(&self, key: &str) -> String {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with(key)).unwrap();
-        line.split_once(':').unwrap().1.trim().to_owned()
     }
 }
 

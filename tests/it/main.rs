@@ -25,6 +25,8 @@ mod joblimits;
 // The JSON schema is current and holds what we show.
 mod schema;
 
+// The daemon as a whole: what a scrape shows, what a reload changes, what a drain says.
+mod daemon;
 // Documents that are made from the code are current.
 mod documents;
 // When runs start, what becomes of them, and how the engine ends.

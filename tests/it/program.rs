@@ -1,8 +1,10 @@
 //! The built program and real peers as child processes: started, read line by line, ended by their id.
 
 use std::{
-    io::{BufRead, BufReader, Lines},
-    process::{Child, ChildStdout, Command, Output, Stdio},
+    fs,
+    io::{BufRead, BufReader, Lines, Read, Write},
+    net::TcpStream,
+    process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio},
 };
 
 /// The built program with these arguments, without colour and without the caller's environment of proxies.
@@ -83,5 +85,58 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// A running daemon and the address of its HTTP server.
+#[derive(Debug)]
+pub(crate) struct Daemon {
+    /// The process, whose log it reads.
+    pub process: Running,
+    /// Open as long as the daemon may have something to say.
+    _stderr: BufReader<ChildStderr>,
+    /// Such as `127.0.0.1:9750`.
+    pub address: String,
+}
+
+impl Daemon {
+    /// Starts the daemon on any port.
+    #[track_caller]
+    pub(crate) fn start(command: &mut Command) -> Self {
+        command.args(["--web.listen-address", "127.0.0.1:0"]).stderr(Stdio::piped());
+        let mut process = Running::start(command);
+        let mut stderr = BufReader::new(process.child.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("http://") {
+            line.clear();
+            assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "no start message");
+        }
+        let rest = line.split("http://").nth(1).unwrap();
+        let address = rest.split('/').next().unwrap().to_owned();
+        Self { process, _stderr: stderr, address }
+    }
+
+    /// The answer to a GET, head and body.
+    #[track_caller]
+    pub(crate) fn get(&self, path: &str) -> String {
+        self.request("GET", path)
+    }
+
+    /// The answer to a request, head and body.
+    #[track_caller]
+    pub(crate) fn request(&self, method: &str, path: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        write!(stream, "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    /// A line of the process's status in /proc.
+    #[track_caller]
+    pub(crate) fn status(&self, key: &str) -> String {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(key)).unwrap();
+        line.split_once(':').unwrap().1.trim().to_owned()
     }
 }

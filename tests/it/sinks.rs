@@ -52,7 +52,7 @@ async fn tell(events: impl IntoIterator<Item = Event>, sinks: Vec<Box<dyn Sink>>
 }
 
 #[track_caller]
-fn check_promtool(text: &str) {
+pub(crate) fn check_promtool(text: &str) {
     let mut promtool = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
@@ -70,7 +70,7 @@ fn check_promtool(text: &str) {
 }
 
 /// Every metric of the table in the manual that belongs to no kind.
-const TABLE: &[&str] = &[
+pub(crate) const TABLE: &[&str] = &[
     "netjobs_runs_total",
     "netjobs_run_failures_total",
     "netjobs_runs_skipped_total",
@@ -104,6 +104,7 @@ async fn promtool_is_silent_and_the_whole_table_is_there() {
     let mut events = testing::all();
     events.retain(|event| !matches!(event, Event::JobRemoved { .. }));
     events.insert(1, Event::JobAdded { job: hostile_job() });
+    testing::enrol(&registry, &events);
     tell(events, vec![Box::new(metrics.sink())]).await;
     let meters = registry.job(&"hostile".into(), "exchange", [("note", hostile().as_str())]);
     meters.histogram(&SEEN, &["tcp://\"x\":1"]).observe(0.01);

@@ -15,6 +15,11 @@ pub(super) static RECEIVED_BYTES: Metric =
     Metric::counter("netjobs_forward_received_bytes_total", &["upstream"], "Bytes passed from clients.");
 pub(super) static SENT_BYTES: Metric =
     Metric::counter("netjobs_forward_sent_bytes_total", &["upstream"], "Bytes passed to clients.");
+pub(super) static SPLICED_BYTES: Metric = Metric::counter(
+    "netjobs_forward_spliced_bytes_total",
+    &["upstream"],
+    "Bytes passed either way that the kernel moved without a copy.",
+);
 pub(super) static UPSTREAM_UP: Metric = Metric::gauge(
     "netjobs_forward_upstream_up",
     &["upstream"],

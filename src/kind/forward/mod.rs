@@ -211,6 +211,7 @@ impl Kind for Forward {
         &metrics::CLOSES,
         &metrics::RECEIVED_BYTES,
         &metrics::SENT_BYTES,
+        &metrics::SPLICED_BYTES,
         &metrics::UPSTREAM_UP,
         &metrics::CONNECT_SECONDS,
     ];

@@ -77,6 +77,8 @@ impl Upstream {
 impl Target {
     fn new(label: String, endpoint: Endpoint, meters: &Meters) -> Self {
         let labels = [label.as_str()];
+        // Every byte is copied, so that it states a true nought.
+        meters.counter(&metrics::SPLICED_BYTES, &labels);
         Self {
             received: meters.counter(&metrics::RECEIVED_BYTES, &labels),
             sent: meters.counter(&metrics::SENT_BYTES, &labels),

@@ -22,6 +22,9 @@ const PERIODS: u32 = 3;
 
 #[derive(Debug)]
 pub(super) struct Job {
+    /// The number of the job's first definition, and of the one that is in force.
+    pub(super) first: u64,
+    now: u64,
     kind: &'static str,
     service: bool,
     labels: Arc<BTreeMap<String, String>>,
@@ -91,6 +94,8 @@ pub struct Row {
 impl Job {
     pub(super) fn new(job: &JobRef) -> Self {
         Self {
+            first: job.id,
+            now: job.id,
             kind: job.kind,
             service: job.service,
             labels: job.labels.clone(),
@@ -103,15 +108,16 @@ impl Job {
         }
     }
 
-    /// Takes over what a reload changed; a new schedule has a new period.
+    /// Takes over what a reload changed: the outcomes stay, but nothing is due or ready of what was.
     pub(super) fn is_now(&mut self, job: &JobRef) {
-        self.kind = job.kind;
-        self.service = job.service;
-        self.labels = job.labels.clone();
-        self.period = None;
+        let (first, last, running) = (self.first, self.last.take(), self.running);
+        *self = Self { first, last, running, ..Self::new(job) };
     }
 
-    pub(super) fn ready(&mut self, addresses: &[String]) {
+    pub(super) fn ready(&mut self, job: &JobRef, addresses: &[String]) {
+        if job.id != self.now {
+            return;
+        }
         self.ready = Some(addresses.iter().map(|address| peer(address).into_owned()).collect());
     }
 
@@ -146,6 +152,10 @@ impl Job {
 
     pub(super) fn finished(&mut self, run: &Finished) {
         self.running = self.running.saturating_sub(1);
+        // The last run of an older definition says nothing of how the job stands.
+        if run.job.id != self.now {
+            return;
+        }
         self.ready = None;
         self.settle();
         self.last = Some(Last {

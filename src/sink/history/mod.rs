@@ -16,7 +16,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Sink, record};
-use crate::{event::Event, outcome::Verdict};
+use crate::{
+    event::{Event, JobRef},
+    outcome::Verdict,
+};
 use job::Job;
 pub use job::{Row, State};
 use recent::Recent;
@@ -99,7 +102,7 @@ impl History {
         self.names(Job::should_serve)
     }
 
-    /// Whether the runner runs: it has started and not stopped.
+    /// Whether the runner runs: it has started and nobody has asked it to stop.
     pub fn is_running(&self) -> bool {
         let inner = self.lock();
         inner.started.is_some() && !inner.stopped
@@ -131,7 +134,7 @@ impl Sink for Keeper {
                     inner.add(job);
                 }
             }
-            Event::Stopped => inner.stopped = true,
+            Event::Stopping | Event::Stopped => inner.stopped = true,
             Event::JobAdded { job } => inner.add(job),
             Event::JobRemoved { job } => {
                 inner.jobs.remove(&job.name);
@@ -140,14 +143,30 @@ impl Sink for Keeper {
             Event::ConfigReloaded { .. } => inner.reload = Some((Timestamp::now(), true)),
             Event::ConfigRejected { .. } => inner.reload = Some((Timestamp::now(), false)),
             Event::JobReady { job, addresses } => {
-                inner.job(&job.name, |known| known.ready(addresses));
+                if let Some(known) = inner.job(job) {
+                    known.ready(job, addresses);
+                }
             }
-            Event::NextRun { job, at } => inner.job(&job.name, |known| known.next_run(*at)),
-            Event::RunStarted { job, .. } => inner.job(&job.name, Job::started),
-            Event::RunSkipped { job, cause, .. } => inner.job(&job.name, |known| known.skipped(*cause)),
-            Event::RunFinished(run) if inner.jobs.contains_key(&run.job.name) => {
-                inner.job(&run.job.name, |known| known.finished(run));
-                inner.recent.push(&run.job.name, &record::run_fields(run, false));
+            Event::NextRun { job, at } => {
+                if let Some(known) = inner.job(job) {
+                    known.next_run(*at);
+                }
+            }
+            Event::RunStarted { job, .. } => {
+                if let Some(known) = inner.job(job) {
+                    known.started();
+                }
+            }
+            Event::RunSkipped { job, cause, .. } => {
+                if let Some(known) = inner.job(job) {
+                    known.skipped(*cause);
+                }
+            }
+            Event::RunFinished(run) => {
+                if let Some(known) = inner.job(&run.job) {
+                    known.finished(run);
+                    inner.recent.push(&run.job.name, &record::run_fields(run, false));
+                }
             }
             _ => {}
         }
@@ -156,7 +175,7 @@ impl Sink for Keeper {
 
 impl Inner {
     /// A changed job keeps what is known of it.
-    fn add(&mut self, job: &crate::event::JobRef) {
+    fn add(&mut self, job: &JobRef) {
         match self.jobs.get_mut(&job.name) {
             Some(known) => known.is_now(job),
             None => {
@@ -165,10 +184,9 @@ impl Inner {
         }
     }
 
-    fn job(&mut self, name: &str, act: impl FnOnce(&mut Job)) {
-        if let Some(job) = self.jobs.get_mut(name) {
-            act(job);
-        }
+    /// The entry to which a job's event belongs; none where the job is removed, or a later one has its name.
+    fn job(&mut self, job: &JobRef) -> Option<&mut Job> {
+        self.jobs.get_mut(&job.name).filter(|known| known.first <= job.id)
     }
 }
 

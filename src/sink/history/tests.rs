@@ -103,6 +103,37 @@ fn services_hold_readiness_until_they_serve_end_well_or_wait_for_their_window() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_changed_job_is_ready_due_and_stale_by_its_new_definition_alone() {
+    let (web, gateway) = (job("web", "forward"), job("gateway", "ping"));
+    let ready = |job: &JobRef| Event::JobReady { job: job.clone(), addresses: vec!["tcp://[::1]:1".into()] };
+    let history = history([
+        Event::Started { jobs: vec![web.clone(), gateway.clone()] },
+        ready(&web),
+        next("gateway", 0),
+        next("gateway", 1),
+    ]);
+    let [new_web, new_gateway] = [web, gateway].map(|job| JobRef { id: 1, ..job });
+    tell(&history, [new_web.clone(), new_gateway].map(|job| Event::JobAdded { job }));
+    assert_eq!(history.not_ready(), ["web".into()]);
+    tell(&history, [ready(&new_web), testing::run("web", "forward", Verdict::Passed)]);
+    assert_eq!(history.not_ready().len(), 0, "the old run has ended, the new one serves");
+    assert_eq!(history.runs("web").unwrap()["runs"].as_array().unwrap().len(), 1);
+    tokio::time::advance(Duration::from_hours(1)).await;
+    assert_eq!(history.stale().len(), 0, "it has no schedule any more");
+    assert_eq!(history.rows()[0].next_run, None);
+}
+
+#[test]
+fn an_old_run_is_not_taken_for_one_of_a_later_job_of_the_same_name() {
+    let history = history([Event::Started { jobs: vec![job("a", "ping")] }]);
+    let again = JobRef { id: 1, ..job("a", "ping") };
+    tell(&history, [Event::JobRemoved { job: job("a", "ping") }, Event::JobAdded { job: again }]);
+    tell(&history, [testing::run("a", "ping", Verdict::Failed)]);
+    assert_eq!(history.rows()[0].verdict, None);
+    assert_eq!(history.runs("a").unwrap()["runs"].as_array().unwrap().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_start_that_never_comes_makes_a_job_stale_after_a_minute() {
     let history = history([Event::Started { jobs: vec![job("a", "ping")] }, next("a", 0), next("a", 10)]);
     tokio::time::advance(Duration::from_secs(59)).await;

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::families::epoch_seconds;
 use crate::{
-    event::Finished,
+    event::{Finished, JobRef},
     meter::{Counter, Gauge, Meters},
     outcome::{Cause, Metric, Reason, Verdict},
 };
@@ -31,36 +31,40 @@ pub const EVERY_JOB: &[&Metric] =
 /// One job's series.
 #[derive(Debug)]
 pub(super) struct JobSeries {
+    /// The number of the job's first definition, and of the one that is in force.
+    pub(super) first: u64,
+    now: u64,
     meters: Meters,
     runs: Counter,
     running: Option<Gauge>,
+    /// Whether it is a service that is ready.
+    serves: bool,
 }
 
 impl JobSeries {
-    pub(super) fn new(meters: Meters) -> Self {
+    pub(super) fn new(id: u64, meters: Meters) -> Self {
         let runs = meters.counter(&RUNS, &[]);
-        Self { meters, runs, running: None }
+        Self { first: id, now: id, meters, runs, running: None, serves: false }
     }
 
-    /// Goes on under the labels, or the kind, that the job has now.
-    pub(super) fn renew(&mut self, meters: Meters) {
-        let going_on = self.running.as_ref().map(Gauge::value);
-        *self = Self::new(meters);
-        if let Some(count) = going_on {
-            self.running().set(count);
+    /// Counts go on for a new definition; what the old one stated does not hold any more.
+    pub(super) fn renew(&mut self, id: u64) {
+        self.now = id;
+        self.meters.clear(&NEXT_RUN);
+        if self.serves {
+            self.up(false);
         }
-    }
-
-    pub(super) fn remove(self) {
-        self.meters.remove();
     }
 
     pub(super) fn started(&mut self) {
         self.running().add(1.0);
     }
 
-    pub(super) fn ready(&mut self) {
-        self.meters.gauge(&UP, &[]).set(1.0);
+    pub(super) fn ready(&mut self, job: &JobRef) {
+        if job.id == self.now {
+            self.serves = true;
+            self.up(true);
+        }
     }
 
     pub(super) fn next_run(&mut self, at: Option<Timestamp>) {
@@ -82,8 +86,11 @@ impl JobSeries {
         running.set((running.value() - 1.0).max(0.0));
         self.runs.inc();
         let passed = run.verdict == Verdict::Passed;
-        let up = passed && !run.job.service;
-        self.meters.gauge(&UP, &[]).set(if up { 1.0 } else { 0.0 });
+        // The last run of an older definition is counted and says nothing of how the job stands.
+        if run.job.id == self.now {
+            self.serves = false;
+            self.up(passed && !run.job.service);
+        }
         self.meters.gauge(&LAST_DURATION, &[]).set(run.duration.as_secs_f64());
         if passed {
             let length = SignedDuration::try_from(run.duration).unwrap_or_default();
@@ -93,6 +100,10 @@ impl JobSeries {
             let reason = run.reason.unwrap_or(Reason::Bug);
             self.meters.counter(&FAILURES, &[reason.as_str()]).inc();
         }
+    }
+
+    fn up(&self, up: bool) {
+        self.meters.gauge(&UP, &[]).set(if up { 1.0 } else { 0.0 });
     }
 
     fn running(&mut self) -> &Gauge {

@@ -100,45 +100,45 @@ impl Sink for Keeper {
             Event::ClockStepped { .. } => families.clock_steps.inc(),
             Event::JobAdded { job } => self.add(job),
             Event::JobRemoved { job } => {
-                if let Some(series) = self.jobs.remove(&job.name) {
-                    series.remove();
-                }
+                self.jobs.remove(&job.name);
             }
             Event::RunFinished(run) => {
                 if run.verdict != Verdict::Skipped {
                     families.observe(run);
                 }
-                if let Some(series) = self.jobs.get_mut(&run.job.name) {
-                    series.finished(run);
-                }
+                self.job(&run.job, |series| series.finished(run));
             }
-            Event::JobReady { job, .. } => self.job(&job.name, JobSeries::ready),
-            Event::NextRun { job, at } => self.job(&job.name, |series| series.next_run(*at)),
-            Event::RunStarted { job, .. } => self.job(&job.name, JobSeries::started),
+            Event::JobReady { job, .. } => self.job(job, |series| series.ready(job)),
+            Event::NextRun { job, at } => self.job(job, |series| series.next_run(*at)),
+            Event::RunStarted { job, .. } => self.job(job, JobSeries::started),
             Event::RunSkipped { job, cause, count, .. } => {
-                self.job(&job.name, |series| series.skipped(*cause, *count));
+                self.job(job, |series| series.skipped(*cause, *count));
             }
-            Event::StateChanged { .. } | Event::Notice { .. } | Event::LeftOut { .. } | Event::Stopped => {}
+            Event::StateChanged { .. }
+            | Event::Notice { .. }
+            | Event::LeftOut { .. }
+            | Event::Stopping
+            | Event::Stopped => {}
         }
     }
 }
 
 impl Keeper {
-    /// A job that is there already goes on with its counts, under the labels that it has now.
+    /// A job that is there already goes on with its counts. One that the engine has removed meanwhile gets no series.
     fn add(&mut self, job: &JobRef) {
-        let labels = job.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let meters = self.metrics.registry.job(&job.name, job.kind, labels);
         match self.jobs.get_mut(&job.name) {
-            Some(known) => known.renew(meters),
+            Some(known) => known.renew(job.id),
             None => {
-                self.jobs.insert(job.name.clone(), JobSeries::new(meters));
+                if let Some(meters) = self.metrics.registry.find(&job.name) {
+                    self.jobs.insert(job.name.clone(), JobSeries::new(job.id, meters));
+                }
             }
         }
     }
 
-    /// A job that is gone gets no series from what its last run still tells.
-    fn job(&mut self, name: &str, act: impl FnOnce(&mut JobSeries)) {
-        if let Some(series) = self.jobs.get_mut(name) {
+    /// What the last run of a removed job still tells belongs to no series, also not to those of a later job of its name.
+    fn job(&mut self, job: &JobRef, act: impl FnOnce(&mut JobSeries)) {
+        if let Some(series) = self.jobs.get_mut(&job.name).filter(|series| series.first <= job.id) {
             act(series);
         }
     }

@@ -17,6 +17,7 @@ fn metrics() -> (Arc<Metrics>, Keeper) {
 
 fn tell(keeper: &mut Keeper, events: impl IntoIterator<Item = Event>) {
     for event in events {
+        testing::enrol(&keeper.metrics.registry, [&event]);
         keeper.event(&event);
     }
 }
@@ -103,6 +104,44 @@ fn a_removed_job_leaves_no_series_also_when_its_last_run_ends_later() {
         ],
     );
     assert!(!metrics.render().contains("job_name="));
+}
+
+#[test]
+fn what_the_sink_hears_late_brings_no_removed_job_back() {
+    let (metrics, mut keeper) = metrics();
+    let registry = keeper.metrics.registry.clone();
+    let old = job("gateway", "ping");
+    // The engine has added, removed and added a job before the sink hears of any of it.
+    testing::enrol(&registry, [&Event::JobAdded { job: old.clone() }]);
+    registry.remove("gateway");
+    keeper.event(&Event::JobAdded { job: old.clone() });
+    keeper.event(&testing::run("gateway", "ping", Verdict::Failed));
+    assert!(!metrics.render().contains("job_name="));
+    keeper.event(&Event::JobRemoved { job: old.clone() });
+    let new = JobRef { id: 1, ..old };
+    tell(&mut keeper, [Event::JobAdded { job: new }]);
+    keeper.event(&testing::run("gateway", "ping", Verdict::Failed));
+    check(&metrics.render(), &format!("netjobs_runs_total{GATEWAY}}} 0"));
+    assert!(!metrics.render().contains("job_up"), "the old job's run is not the new job's");
+}
+
+#[test]
+fn the_last_run_of_an_older_definition_is_counted_and_states_nothing() {
+    let (metrics, mut keeper) = metrics();
+    let old = job("web", "forward");
+    let new = JobRef { id: 1, ..old.clone() };
+    let ready = |job: &JobRef| Event::JobReady { job: job.clone(), addresses: vec![] };
+    let labels = "{job_name=\"web\",kind=\"forward\",site=\"lab\"}";
+    tell(&mut keeper, [Event::JobAdded { job: old.clone() }, ready(&old)]);
+    tell(&mut keeper, [Event::NextRun { job: old.clone(), at: Some(noon()) }]);
+    tell(&mut keeper, [Event::JobAdded { job: new.clone() }]);
+    check(&metrics.render(), &format!("netjobs_job_up{labels} 0"));
+    assert!(!metrics.render().contains("next_run"), "what the old definition planned does not come");
+    tell(&mut keeper, [ready(&old)]);
+    check(&metrics.render(), &format!("netjobs_job_up{labels} 0"));
+    tell(&mut keeper, [ready(&new), testing::run("web", "forward", Verdict::Passed)]);
+    check(&metrics.render(), &format!("netjobs_job_up{labels} 1"));
+    check(&metrics.render(), &format!("netjobs_runs_total{labels} 1"));
 }
 
 #[test]

@@ -53,7 +53,8 @@ pub fn record_at(event: &Event, time: Timestamp) -> Option<Value> {
             .put("kept", *kept),
         Event::ConfigRejected { report } => start("config_rejected").put("diagnostics", mistakes(report)),
         Event::ClockStepped { seconds } => start("clock_stepped").put("seconds", *seconds),
-        Event::JobAdded { .. }
+        Event::Stopping
+        | Event::JobAdded { .. }
         | Event::JobRemoved { .. }
         | Event::NextRun { .. }
         | Event::RunStarted { .. } => return None,
@@ -64,7 +65,8 @@ pub fn record_at(event: &Event, time: Timestamp) -> Option<Value> {
 /// How much an event matters; `None` where it is no record.
 pub fn level(event: &Event) -> Option<Level> {
     Some(match event {
-        Event::JobAdded { .. }
+        Event::Stopping
+        | Event::JobAdded { .. }
         | Event::JobRemoved { .. }
         | Event::NextRun { .. }
         | Event::RunStarted { .. } => return None,

@@ -9,7 +9,7 @@ use std::{
 
 use netjobs::{
     context::{
-        Context, Parts, Shared, Stop,
+        Context, Memory, Parts, Shared, Stop,
         testing::{Recorder, context},
     },
     kind::{Kind, sweep::Sweep},
@@ -219,9 +219,9 @@ fn names_files_interfaces_and_excludes_make_the_set() {
     );
     let run = move |yaml: &str| {
         let (spec, base): (Sweep, _) = (spec(yaml), base.clone());
-        ours.block_on(
-            move || async move { spec.run(&context_at(base, &Shared::new(Registry::new(10))).0).await },
-        )
+        ours.block_on(move || async move {
+            spec.run(&context_at(base, &Shared::new(Registry::new(10)), Memory::default()).0).await
+        })
     };
     // Three of the file, .1 to .3 of the interface, localhost, and .9.
     let outcome = run(&yaml).unwrap();
@@ -233,13 +233,14 @@ fn names_files_interfaces_and_excludes_make_the_set() {
     assert_eq!(run("{ targets: ['iface:nosuch0'] }").unwrap_err().reason(), Reason::NoInterface);
 }
 
-/// A context of a job that keeps its memory in `shared` from run to run.
-fn context_at(base: Arc<Path>, shared: &Arc<Shared>) -> (Context, Arc<Recorder>) {
+/// A context of a job with what its earlier runs kept.
+fn context_at(base: Arc<Path>, shared: &Arc<Shared>, memory: Memory) -> (Context, Arc<Recorder>) {
     let recorder = Arc::new(Recorder::default());
     let name: Arc<str> = "test".into();
     let parts = Parts {
         meters: shared.registry.job(&name, "sweep", []),
         shared: shared.clone(),
+        memory,
         name,
         stop: Stop::default(),
         deadline: None,
@@ -254,11 +255,11 @@ fn context_at(base: Arc<Path>, shared: &Arc<Shared>) -> (Context, Arc<Recorder>)
 #[test]
 fn changes_are_told_once_they_are_confirmed_and_counted_in_the_metrics() {
     let (ours, peer) = pair();
-    let shared = Shared::new(Registry::new(100));
+    let (shared, memory) = (Shared::new(Registry::new(100)), Memory::default());
     let sweep = |yaml: &str| {
-        let (spec, shared): (Sweep, _) = (spec(yaml), shared.clone());
+        let (spec, shared, memory): (Sweep, _, _) = (spec(yaml), shared.clone(), memory.clone());
         ours.block_on(move || async move {
-            let (cx, recorder) = context_at(Path::new(".").into(), &shared);
+            let (cx, recorder) = context_at(Path::new(".").into(), &shared, memory);
             (spec.run(&cx).await.unwrap(), notices(&recorder))
         })
     };
