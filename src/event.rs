@@ -21,6 +21,8 @@ pub struct JobRef {
     pub kind: &'static str,
     /// Whether it runs until it is cancelled.
     pub service: bool,
+    /// Why runs of its kind usually fail.
+    pub usual: &'static [Reason],
     /// Its own labels.
     pub labels: Arc<BTreeMap<String, String>>,
 }

@@ -37,6 +37,8 @@ pub trait Kind: DeserializeOwned + JsonSchema + Debug + Send + Sync {
     const MEASURES: &'static [Measure];
     /// The metric families of its own.
     const METRICS: &'static [&'static Metric];
+    /// Why its runs usually fail, at most three: their counters begin at 0, so that the first failure is an increase.
+    const USUAL: &'static [Reason] = &[];
 
     /// Says what the types cannot: paths in the report are below the kind's key.
     fn check(&self, report: &mut Report) {
@@ -148,6 +150,8 @@ pub struct Facts {
     pub measures: &'static [Measure],
     /// See [`Kind::METRICS`].
     pub metrics: &'static [&'static Metric],
+    /// See [`Kind::USUAL`].
+    pub usual: &'static [Reason],
     /// The JSON schema of its parameters, with their doc comments.
     pub schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
 }

@@ -17,6 +17,7 @@ macro_rules! kinds {
             main: <$module::$type as Kind>::MAIN,
             measures: <$module::$type as Kind>::MEASURES,
             metrics: <$module::$type as Kind>::METRICS,
+            usual: <$module::$type as Kind>::USUAL,
             schema: |generator| generator.subschema_for::<$module::$type>(),
         },)*];
 

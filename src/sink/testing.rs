@@ -25,6 +25,7 @@ pub fn job(name: &str, kind: &'static str) -> JobRef {
         name: name.into(),
         kind,
         service: matches!(kind, "forward" | "echo"),
+        usual: &[Reason::Timeout],
         labels: Arc::new(labels),
     }
 }

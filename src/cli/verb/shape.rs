@@ -234,6 +234,7 @@ mod tests {
             main: "listen",
             measures: &[],
             metrics: &[],
+            usual: &[],
             schema: |generator| generator.subschema_for::<Sample>(),
         };
         let (about, keys) = of_kind(&facts);

@@ -12,7 +12,7 @@ use crate::{
     context::Context,
     diagnostic::Report,
     net::listen::Listen,
-    outcome::{Measure, Metric, Outcome},
+    outcome::{Measure, Metric, Outcome, Reason},
     value::{AtLeastOne, Bind, EventRate, Many, Timespan},
 };
 
@@ -58,6 +58,7 @@ impl Kind for Echo {
     const MAIN: &'static str = "listen";
     const MEASURES: &'static [Measure] = service::MEASURES;
     const METRICS: &'static [&'static Metric] = &[&metrics::CONNECTIONS, &metrics::ACTIVE, &metrics::CLOSES];
+    const USUAL: &'static [Reason] = &[Reason::AddressInUse, Reason::Permission];
 
     fn check(&self, report: &mut Report) {
         if self.idle_timeout.is_zero() {

@@ -13,7 +13,7 @@ use super::{Error, Kind};
 use crate::{
     context::Context,
     diagnostic::Report,
-    outcome::{Measure, Metric, NETWORK_SECONDS, Outcome, Unit},
+    outcome::{Measure, Metric, NETWORK_SECONDS, Outcome, Reason, Unit},
     value::{AtLeastOne, Endpoint, Family, Host, JobName, Payload, Timespan, Want},
 };
 
@@ -90,6 +90,7 @@ impl Kind for Exchange {
         measure("rtt_p99", Unit::Seconds, "99 of 100 are at most this."),
     ];
     const METRICS: &'static [&'static Metric] = &[&RTT_SECONDS];
+    const USUAL: &'static [Reason] = &[Reason::Timeout, Reason::Refused, Reason::Mismatch];
 
     fn check(&self, report: &mut Report) {
         self.check_target(report);

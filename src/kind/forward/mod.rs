@@ -21,7 +21,7 @@ use crate::{
     context::Context,
     diagnostic::Report,
     net::listen::Listen,
-    outcome::{Measure, Metric, Outcome},
+    outcome::{Measure, Metric, Outcome, Reason},
     value::{
         AtLeastOne, Bind, ByteRate, EventRate, Flag, Host, JobName, Many, Network, Size, Timespan, many::path,
     },
@@ -215,6 +215,7 @@ impl Kind for Forward {
         &metrics::UPSTREAM_UP,
         &metrics::CONNECT_SECONDS,
     ];
+    const USUAL: &'static [Reason] = &[Reason::AddressInUse, Reason::Permission];
 
     fn check(&self, report: &mut Report) {
         check::check(self, report);

@@ -48,6 +48,7 @@ impl Kind for Interfaces {
     ];
     const METRICS: &'static [&'static Metric] =
         &[&series::UP, &series::INFO, &series::ADDRESS_INFO, &series::MTU];
+    const USUAL: &'static [Reason] = &[Reason::NoInterface, Reason::Expectation];
 
     async fn run(&self, cx: &Context) -> Result<Outcome, Error> {
         let all = cx.shared().interfaces.current().await?;

@@ -19,7 +19,7 @@ use super::{Error, Kind};
 use crate::{
     context::Context,
     diagnostic::Report,
-    outcome::{Measure, Metric, NETWORK_SECONDS, Outcome, Unit},
+    outcome::{Measure, Metric, NETWORK_SECONDS, Outcome, Reason, Unit},
     value::{AtLeastOne, Size},
 };
 
@@ -102,6 +102,7 @@ impl Kind for Ipc {
         count("child_exit", "The child's exit status; 128 and the signal's number where one ended it."),
     ];
     const METRICS: &'static [&'static Metric] = &[&RTT];
+    const USUAL: &'static [Reason] = &[Reason::Timeout, Reason::Closed];
 
     fn check(&self, report: &mut Report) {
         if !(1..=LARGEST).contains(&self.size.0) {

@@ -43,6 +43,7 @@ impl Kind for Ipv6 {
         flag("reached", None, "The endpoint of `reach` answered; only with `reach`."),
     ];
     const METRICS: &'static [&'static Metric] = &[&SUPPORTED];
+    const USUAL: &'static [Reason] = &[Reason::NoIpv6];
 
     fn check(&self, report: &mut Report) {
         let Some(reach) = &self.reach else { return };

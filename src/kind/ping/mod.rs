@@ -14,7 +14,7 @@ use super::{Error, Kind};
 use crate::{
     context::Context,
     diagnostic::Report,
-    outcome::{Measure, Metric, NETWORK_SECONDS, Outcome, Unit},
+    outcome::{Measure, Metric, NETWORK_SECONDS, Outcome, Reason, Unit},
     value::{AtLeastOne, Family, Flag, Host, Number, Timespan},
 };
 
@@ -57,6 +57,7 @@ impl Kind for Ping {
     const MAIN: &'static str = "host";
     const MEASURES: &'static [Measure] = MEASURES;
     const METRICS: &'static [&'static Metric] = &[&SENT, &RECEIVED, &LOST, &DUPLICATE, &LATE, &RTT];
+    const USUAL: &'static [Reason] = &[Reason::Timeout, Reason::HostUnreachable, Reason::Dns];
 
     fn check(&self, report: &mut Report) {
         if !(SMALLEST..=LARGEST).contains(&self.size.0) {

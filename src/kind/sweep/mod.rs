@@ -74,6 +74,7 @@ impl Kind for Sweep {
     const MAIN: &'static str = "targets";
     const MEASURES: &'static [Measure] = MEASURES;
     const METRICS: &'static [&'static Metric] = &[&HOSTS, &CHANGES, &PACKETS, &LOCAL_DROPS];
+    const USUAL: &'static [Reason] = &[Reason::Expectation];
 
     fn check(&self, report: &mut Report) {
         self.check_targets(report);

@@ -20,7 +20,7 @@ use super::{Error, Kind};
 use crate::{
     context::Context,
     diagnostic::Report,
-    outcome::{Measure, Metric, Notice, Outcome, Unit},
+    outcome::{Measure, Metric, Notice, Outcome, Reason, Unit},
     value::{AtLeastOne, Endpoint, Family, JobName, Many, Timespan},
 };
 
@@ -98,6 +98,7 @@ impl Kind for Wait {
         },
     ];
     const METRICS: &'static [&'static Metric] = &[&ATTEMPTS, &SECONDS];
+    const USUAL: &'static [Reason] = &[Reason::Timeout];
 
     fn check(&self, report: &mut Report) {
         check::check(self, report);

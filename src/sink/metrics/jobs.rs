@@ -42,9 +42,12 @@ pub(super) struct JobSeries {
 }
 
 impl JobSeries {
-    pub(super) fn new(id: u64, meters: Meters) -> Self {
+    pub(super) fn new(job: &JobRef, meters: Meters) -> Self {
         let runs = meters.counter(&RUNS, &[]);
-        Self { first: id, now: id, meters, runs, running: None, serves: false }
+        for reason in job.usual {
+            meters.counter(&FAILURES, &[reason.as_str()]);
+        }
+        Self { first: job.id, now: job.id, meters, runs, running: None, serves: false }
     }
 
     /// Counts go on for a new definition; what the old one stated does not hold any more.

@@ -130,7 +130,7 @@ impl Keeper {
             Some(known) => known.renew(job.id),
             None => {
                 if let Some(meters) = self.metrics.registry.find(&job.name) {
-                    self.jobs.insert(job.name.clone(), JobSeries::new(job.id, meters));
+                    self.jobs.insert(job.name.clone(), JobSeries::new(job, meters));
                 }
             }
         }

@@ -35,8 +35,8 @@ fn a_job_begins_with_a_count_of_zero_and_states_nothing() {
     tell(&mut keeper, [Event::JobAdded { job: job("gateway", "ping") }]);
     let text = metrics.render();
     check(&text, &format!("netjobs_runs_total{GATEWAY}}} 0"));
-    for absent in ["job_up", "job_running", "run_failures_total", "last_success", "last_duration", "next_run"]
-    {
+    check(&text, &format!("netjobs_run_failures_total{GATEWAY},reason=\"timeout\"}} 0"));
+    for absent in ["job_up", "job_running", "skipped_total", "last_success", "last_duration", "next_run"] {
         assert!(!text.contains(absent), "{absent} before there is anything to say");
     }
 }

@@ -34,6 +34,7 @@ const fn facts(name: &'static str, service: bool) -> Facts {
         main: "",
         measures: MEASURES,
         metrics: &[],
+        usual: &[],
         schema: |_| schemars::Schema::default(),
     }
 }
