@@ -108,8 +108,8 @@ impl Service {
             closes: &metrics::CLOSES,
         };
         let books = Books::new(cx, families);
-        let (gate, warning) = Gate::new(spec, listeners.len())?;
-        if let Some(warning) = warning {
+        let (gate, warnings) = Gate::new(spec, listeners)?;
+        for warning in warnings {
             books.warn(warning);
         }
         let bytes = spec.rate.and_then(|rate| rate.bytes);
