@@ -131,6 +131,6 @@ impl Datagrams {
         if sources.len() >= SOURCES && !sources.contains_key(&address) {
             sources.clear();
         }
-        sources.entry(address).or_insert_with(|| Bucket::new(rate, rate)).take(1.0).is_some()
+        sources.entry(address).or_insert_with(|| Bucket::new(rate, rate)).take(1.0, 1.0).is_some()
     }
 }

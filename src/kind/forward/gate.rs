@@ -97,7 +97,7 @@ impl Gate {
     pub(super) async fn enter(&self, peer: &Peer) -> Result<Slot, Close> {
         let source = self.enter_source(peer)?;
         if let Some(arrivals) = &self.arrivals {
-            while arrivals.take(1.0).is_none() {
+            while arrivals.take(1.0, 1.0).is_none() {
                 match self.on_full {
                     OnFull::Wait => sleep(arrivals.wait(1.0)).await,
                     OnFull::Reset => return Err(Close::Limit),
