@@ -120,6 +120,16 @@ impl Peer {
         }
     }
 
+    /// A peer of a Unix socket; one whose name does not fit counts as one without.
+    pub fn unix(address: &tokio::net::unix::SocketAddr) -> Self {
+        let name = match (address.as_pathname(), address.as_abstract_name()) {
+            (Some(path), _) => UnixAddr::new(path).ok(),
+            (_, Some(name)) => UnixAddr::new_abstract(name).ok(),
+            _ => None,
+        };
+        Self::Unix(name.unwrap_or_else(UnixAddr::new_unnamed))
+    }
+
     /// Its address, if it has one.
     pub fn address(&self) -> Option<IpAddr> {
         match self {
