@@ -18,6 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     meter::{Meters, Registry},
     net::{
+        hops::Hops,
         icmp::Probers,
         interface::Snapshots,
         listen::{self, Listener},
@@ -34,6 +35,8 @@ pub struct Shared {
     pub resolver: Resolver,
     /// Send ICMP echoes.
     pub probers: Probers,
+    /// Who forwards datagrams to this machine.
+    pub hops: Arc<Hops>,
     /// All open listeners.
     pub listeners: listen::Pool,
     /// The machine's interfaces, read at most once a second.
@@ -48,6 +51,7 @@ impl Shared {
         Arc::new(Self {
             resolver: Resolver::default(),
             probers: Probers::default(),
+            hops: Arc::default(),
             listeners: listen::Pool::default(),
             interfaces: Snapshots::default(),
             registry,

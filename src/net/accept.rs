@@ -80,11 +80,7 @@ async fn accept_one(socket: &Socket) -> io::Result<(Stream, Peer)> {
         Socket::Unix(unix) => {
             let (stream, _) = unix.accept().await?;
             let peer = stream.peer_addr()?;
-            let peer = match peer.as_pathname() {
-                Some(path) => nix::sys::socket::UnixAddr::new(path)?,
-                None => nix::sys::socket::UnixAddr::new_unnamed(),
-            };
-            Ok((Stream::Unix(stream), Peer::Unix(peer)))
+            Ok((Stream::Unix(stream), Peer::unix(&peer)))
         }
         Socket::Udp(_) | Socket::Unixgram(_) => {
             Err(io::Error::new(io::ErrorKind::Unsupported, "a datagram socket takes no connections"))

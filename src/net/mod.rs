@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod datagram;
 pub mod dial;
+pub mod hops;
 pub mod http;
 pub mod icmp;
 pub mod interface;

@@ -28,14 +28,14 @@ impl Bucket {
         Self { per_second, burst, state: Mutex::new(State { tokens: 1.0, at: Instant::now() }) }
     }
 
-    /// Takes up to `most` units; `None` while there is not even one.
-    pub fn take(&self, most: f64) -> Option<f64> {
+    /// Takes from `least` (at most the burst) to `most` units; `None` while there are fewer.
+    pub fn take(&self, least: f64, most: f64) -> Option<f64> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let earned = now.saturating_duration_since(state.at).as_secs_f64() * self.per_second;
         state.tokens = (state.tokens + earned).min(self.burst);
         state.at = now;
-        if state.tokens < 1.0 {
+        if state.tokens < least.min(self.burst) {
             return None;
         }
         let taken = state.tokens.min(most);
@@ -68,7 +68,7 @@ mod tests {
         let start = Instant::now();
         let mut taken = 0.0;
         while taken < 5000.0 {
-            match bucket.take(100.0) {
+            match bucket.take(10.0, 100.0) {
                 Some(tokens) => taken += tokens,
                 None => tokio::time::sleep(bucket.wait(10.0)).await,
             }
@@ -78,12 +78,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn crumbs_are_not_handed_out() {
+        let bucket = Bucket::new(1000.0, 50.0);
+        tokio::time::advance(Duration::from_millis(5)).await;
+        assert_eq!(bucket.take(10.0, 100.0), None);
+        tokio::time::advance(bucket.wait(10.0)).await;
+        assert!(bucket.take(10.0, 100.0).unwrap() >= 10.0);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(bucket.take(60.0, 100.0), Some(50.0), "more than the burst never comes");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_is_given_back_can_be_taken_again() {
         let bucket = Bucket::new(10.0, 10.0);
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(bucket.take(20.0), Some(10.0));
-        assert_eq!(bucket.take(1.0), None);
+        assert_eq!(bucket.take(1.0, 20.0), Some(10.0));
+        assert_eq!(bucket.take(1.0, 1.0), None);
         bucket.give_back(1.0);
-        assert_eq!(bucket.take(1.0), Some(1.0));
+        assert_eq!(bucket.take(1.0, 1.0), Some(1.0));
     }
 }

@@ -43,7 +43,10 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEPALIVE_RETRIES: u32 = 4;
 
 impl Stream {
-    /// Sets a connection of a service up: no delay, and a peer that vanished is noticed within two minutes.
+    /// Sets a connection of a service up: no delay, and an idle peer that vanished is noticed within two minutes.
+    ///
+    /// Not with `TCP_USER_TIMEOUT`: it also breaks off a peer that lives and does not read for so long (tcp(7)). One that
+    /// vanishes with bytes on the way is noticed by the kernel's retransmissions (`tcp_retries2`).
     pub fn prepare(&self) -> io::Result<()> {
         let Self::Tcp(tcp) = self else { return Ok(()) };
         let socket = SockRef::from(tcp);
@@ -52,7 +55,6 @@ impl Stream {
             .with_interval(KEEPALIVE_INTERVAL)
             .with_retries(KEEPALIVE_RETRIES);
         socket.set_tcp_keepalive(&keepalive)?;
-        socket.set_tcp_user_timeout(Some(KEEPALIVE_IDLE + KEEPALIVE_INTERVAL * KEEPALIVE_RETRIES))?;
         tcp.set_nodelay(true)
     }
 
@@ -118,6 +120,16 @@ impl Peer {
         }
     }
 
+    /// A peer of a Unix socket; one whose name does not fit counts as one without.
+    pub fn unix(address: &tokio::net::unix::SocketAddr) -> Self {
+        let name = match (address.as_pathname(), address.as_abstract_name()) {
+            (Some(path), _) => UnixAddr::new(path).ok(),
+            (_, Some(name)) => UnixAddr::new_abstract(name).ok(),
+            _ => None,
+        };
+        Self::Unix(name.unwrap_or_else(UnixAddr::new_unnamed))
+    }
+
     /// Its address, if it has one.
     pub fn address(&self) -> Option<IpAddr> {
         match self {
@@ -170,5 +182,21 @@ impl AsyncWrite for Stream {
             Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Self::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_peer_is_asked_for_and_may_take_its_time() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = Stream::Tcp(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
+        stream.prepare().unwrap();
+        let Stream::Tcp(tcp) = &stream else { panic!("it is TCP") };
+        let socket = SockRef::from(tcp);
+        assert!(socket.keepalive().unwrap() && tcp.nodelay().unwrap());
+        assert_eq!(socket.tcp_user_timeout().unwrap().unwrap_or_default(), Duration::ZERO);
     }
 }

@@ -1,7 +1,7 @@
 //! Datagrams of an echo. It keeps no state of its senders but their rates.
 //!
 //! It cannot be made a weapon: an answer is never larger than the question, a source can be limited, and a forged datagram
-//! starts no endless exchange between two echoes (`Datagrams::is_echo`).
+//! starts no endless exchange between two echoes, or with another service of this process (`Datagrams::is_echo`).
 
 use std::{
     collections::HashMap,
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Echo;
 use crate::{
+    context::Shared,
     kind::service::Books,
     net::{
         datagram::{Arrived, LARGEST, Port},
@@ -28,6 +29,8 @@ use crate::{
 /// What all datagram sockets of a run share.
 pub(super) struct Datagrams {
     books: Arc<Books>,
+    /// Where all listeners of the process are known.
+    shared: Arc<Shared>,
     /// The ports and paths on which this echo itself listens.
     own_ports: Vec<u16>,
     own_addresses: Vec<String>,
@@ -51,10 +54,12 @@ impl Datagrams {
         spec: &Echo,
         listeners: &[Arc<Listener>],
         books: Arc<Books>,
+        shared: Arc<Shared>,
         told: CancellationToken,
     ) -> Self {
         Self {
             books,
+            shared,
             own_ports: listeners.iter().filter_map(|listener| Some(listener.local()?.port())).collect(),
             own_addresses: listeners.iter().map(|listener| listener.address.clone()).collect(),
             stop_on: spec.stop_on.as_ref().map(|word| word.clone().into_bytes()),
@@ -109,7 +114,9 @@ impl Datagrams {
     fn is_echo(&self, peer: &Peer) -> bool {
         match peer {
             Peer::Ip(address) => {
-                address.port() < FIRST_CLIENT_PORT || self.own_ports.contains(&address.port())
+                address.port() < FIRST_CLIENT_PORT
+                    || self.own_ports.contains(&address.port())
+                    || self.shared.listeners.is_udp(*address)
             }
             Peer::Unix(_) => {
                 let text = peer.to_string().replacen("unix:", "unixgram:", 1);
@@ -124,6 +131,6 @@ impl Datagrams {
         if sources.len() >= SOURCES && !sources.contains_key(&address) {
             sources.clear();
         }
-        sources.entry(address).or_insert_with(|| Bucket::new(rate, rate)).take(1.0).is_some()
+        sources.entry(address).or_insert_with(|| Bucket::new(rate, rate)).take(1.0, 1.0).is_some()
     }
 }

@@ -20,7 +20,8 @@ use crate::{
 ///
 /// A stream that its client has finished is echoed to its end and then finished too. A datagram is answered with one of the
 /// same size, never more. Two echoes that are made to talk to each other by a forged datagram would never stop; so datagrams
-/// from ports below 1024, and from the ports on which this echo itself listens, are not answered.
+/// from ports below 1024, from the ports on which this echo itself listens, and from any other UDP listener of this runner
+/// are not answered.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Echo {

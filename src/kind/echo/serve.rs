@@ -44,7 +44,8 @@ pub(super) async fn run(spec: &Echo, cx: &Context) -> Result<Outcome, Error> {
     let told = CancellationToken::new();
     let service = Arc::new(Service::new(spec, cx, books.clone(), &told));
     let listeners = cx.all_listeners();
-    let datagrams = Arc::new(Datagrams::new(spec, &listeners, books.clone(), told.clone()));
+    let datagrams =
+        Arc::new(Datagrams::new(spec, &listeners, books.clone(), cx.shared().clone(), told.clone()));
     let (failed, mut failure) = mpsc::channel(1);
     let addresses = listeners.iter().filter_map(|listener| listener.endpoint()).collect();
     for listener in listeners {

@@ -29,6 +29,13 @@ pub(super) enum Line {
     Unixgram(UnixDatagram),
 }
 
+/// What has passed of one message and its answer, also where that came to nothing.
+#[derive(Default)]
+pub(super) struct Passed {
+    pub(super) sent: usize,
+    pub(super) answer: Vec<u8>,
+}
+
 impl Line {
     /// Connects to where the file says.
     pub(super) async fn connect(
@@ -62,27 +69,27 @@ impl Line {
         !matches!(self, Self::Stream(_))
     }
 
-    /// Sends a message and reads until the answer is as wanted. Gives back how many bytes came.
+    /// Sends a message and reads until the answer is as wanted.
     pub(super) async fn ask(
         &mut self,
         send: &[u8],
         wanted: &Wanted<'_>,
         timeout: Timespan,
-    ) -> Result<usize, Failure> {
+        passed: &mut Passed,
+    ) -> Result<(), Failure> {
         let deadline = Instant::now() + timeout.0;
-        let mut answer = vec![];
         let asked = match self {
-            Self::Stream(stream) => timeout_at(deadline, ask_stream(stream, send, wanted, &mut answer)).await,
-            Self::Udp(udp) => timeout_at(deadline, ask_udp(udp, send, wanted, &mut answer)).await,
-            Self::Unixgram(unix) => timeout_at(deadline, ask_unixgram(unix, send, wanted, &mut answer)).await,
+            Self::Stream(stream) => timeout_at(deadline, ask_stream(stream, send, wanted, passed)).await,
+            Self::Udp(udp) => timeout_at(deadline, ask_udp(udp, send, wanted, passed)).await,
+            Self::Unixgram(unix) => timeout_at(deadline, ask_unixgram(unix, send, wanted, passed)).await,
         };
         match asked {
-            Ok(done) => done.map(|()| answer.len()),
-            Err(_) if answer.is_empty() => {
+            Ok(done) => done,
+            Err(_) if passed.answer.is_empty() => {
                 Err(failure(Reason::Timeout, format!("no answer within {timeout}")))
             }
             Err(_) => {
-                let message = format!("no whole answer within {timeout}: {}", wanted.so_far(&answer));
+                let message = format!("no whole answer within {timeout}: {}", wanted.so_far(&passed.answer));
                 Err(failure(Reason::Timeout, message))
             }
         }
@@ -94,27 +101,28 @@ async fn ask_stream(
     stream: &mut Stream,
     send: &[u8],
     wanted: &Wanted<'_>,
-    answer: &mut Vec<u8>,
+    passed: &mut Passed,
 ) -> Result<(), Failure> {
     let (mut reader, mut writer) = tokio::io::split(stream);
-    let mut write = std::pin::pin!(async move { writer.write_all(send).await });
+    let Passed { sent, answer } = passed;
     let mut buffer = vec![0; BUFFER];
-    let mut is_written = send.is_empty();
+    let mut broken = None;
     let mut is_held = wanted.judge(answer, 0) == Judgement::Holds;
-    while !(is_written && is_held) {
+    while !(is_held && *sent == send.len()) {
         tokio::select! {
-            written = &mut write, if !is_written => {
-                is_written = true;
-                // The peer may have answered before it broke off; the reading tells.
-                if let Err(error) = written && is_held {
-                    return Err(io_failure("send", &error));
-                }
-            }
-            read = reader.read(&mut buffer) => match read {
-                Ok(0) => return Err(ended(wanted, answer)),
+            written = writer.write(&send[*sent..]), if *sent < send.len() && broken.is_none() => match written {
+                Ok(count) => *sent += count,
+                Err(error) if is_held => return Err(io_failure("send", &error)),
+                // The peer may have answered before it broke off.
+                Err(error) => broken = Some(error),
+            },
+            read = reader.read(&mut buffer) => match (read, &broken) {
+                // The writing has taken the error, and the reading finds an end.
+                (Ok(0), Some(error)) => return Err(io_failure("send", error)),
+                (Ok(0), None) => return Err(ended(wanted, answer)),
                 // What follows a held pattern while the rest is still being sent is not looked at.
-                Ok(_) if is_held => {}
-                Ok(length) => {
+                (Ok(_), None) if is_held => {}
+                (Ok(length), _) => {
                     answer.extend_from_slice(&buffer[..length]);
                     match wanted.judge(answer, length) {
                         Judgement::Holds => is_held = true,
@@ -122,8 +130,11 @@ async fn ask_stream(
                         Judgement::Mismatch(why) => return Err(failure(Reason::Mismatch, why)),
                     }
                 }
-                Err(error) => return Err(io_failure("receive", &error)),
+                (Err(error), _) => return Err(io_failure("receive", &error)),
             }
+        }
+        if is_held && let Some(error) = &broken {
+            return Err(io_failure("send", error));
         }
     }
     Ok(())
@@ -138,26 +149,26 @@ async fn ask_udp(
     udp: &UdpSocket,
     send: &[u8],
     wanted: &Wanted<'_>,
-    answer: &mut Vec<u8>,
+    passed: &mut Passed,
 ) -> Result<(), Failure> {
-    udp.send(send).await.map_err(|error| io_failure("send", &error))?;
+    passed.sent = udp.send(send).await.map_err(|error| io_failure("send", &error))?;
     let mut buffer = vec![0; BUFFER];
     let length = udp.recv(&mut buffer).await.map_err(|error| io_failure("receive", &error))?;
-    answer.extend_from_slice(&buffer[..length]);
-    judge_whole(wanted, answer)
+    passed.answer.extend_from_slice(&buffer[..length]);
+    judge_whole(wanted, &passed.answer)
 }
 
 async fn ask_unixgram(
     unix: &UnixDatagram,
     send: &[u8],
     wanted: &Wanted<'_>,
-    answer: &mut Vec<u8>,
+    passed: &mut Passed,
 ) -> Result<(), Failure> {
-    unix.send(send).await.map_err(|error| io_failure("send", &error))?;
+    passed.sent = unix.send(send).await.map_err(|error| io_failure("send", &error))?;
     let mut buffer = vec![0; net::datagram::LARGEST];
     let length = unix.recv(&mut buffer).await.map_err(|error| io_failure("receive", &error))?;
-    answer.extend_from_slice(&buffer[..length]);
-    judge_whole(wanted, answer)
+    passed.answer.extend_from_slice(&buffer[..length]);
+    judge_whole(wanted, &passed.answer)
 }
 
 /// A datagram is a whole answer: nothing of it comes later.

@@ -9,7 +9,11 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 
-use super::{Exchange, RTT_SECONDS, answer::Wanted, line::Line};
+use super::{
+    Exchange, RTT_SECONDS,
+    answer::Wanted,
+    line::{Line, Passed},
+};
 use crate::{
     context::Context,
     kind::Error,
@@ -91,13 +95,15 @@ async fn talk(
             },
         };
         let started = Instant::now();
-        let asked = connected.ask(send, &wanted, spec.timeout).await;
+        let mut passed = Passed::default();
+        let asked = connected.ask(send, &wanted, spec.timeout, &mut passed).await;
         let rtt = started.elapsed();
-        tally.sent_bytes += send.len() as u64;
-        notice(cx, sequence, &to, &asked.as_ref().map(|length| (rtt, *length)).map_err(Clone::clone));
+        let length = passed.answer.len();
+        tally.sent_bytes += passed.sent as u64;
+        tally.received_bytes += length as u64;
+        notice(cx, sequence, &to, &asked.as_ref().map(|()| (rtt, length)).map_err(Clone::clone));
         match asked {
-            Ok(length) => {
-                tally.received_bytes += length as u64;
+            Ok(()) => {
                 tally.rtt.record(rtt);
                 histogram.observe(rtt.as_secs_f64());
                 line = Some(connected);

@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
-use super::Forward;
+use super::{Forward, OnAbort, OnFull};
 use crate::{
     diagnostic::Report,
+    net::resolve::is_localhost,
     value::{Endpoint, Host, Ports, many::path},
 };
 
@@ -35,8 +36,45 @@ pub(super) fn check(spec: &Forward, report: &mut Report) {
             Some("write the interface's name, or an address without a zone"),
         );
     }
+    if spec.rate.is_some_and(|rate| rate.bytes.is_none() && rate.connections.is_none()) {
+        report.error("rate", "`rate` limits nothing", Some("write `bytes`, `connections` or both in it"));
+    }
     check_upstreams(spec, report);
     check_listeners(spec, report);
+    check_nets(spec, report);
+}
+
+/// Keys that nothing in `listen` heeds.
+fn check_nets(spec: &Forward, report: &mut Report) {
+    let mut refuse = |keys: &[(&str, bool)], message: &str, hint: &'static str| {
+        for (key, _) in keys.iter().filter(|(_, is_given)| *is_given) {
+            report.error(*key, message.replace("{}", key), Some(hint));
+        }
+    };
+    if spec.listen.iter().all(|listen| listen.0.is_datagram()) {
+        let keys = [
+            ("max_connections", spec.max_connections.is_some()),
+            ("rate", spec.rate.is_some()),
+            ("on_abort", spec.on_abort != OnAbort::default()),
+            ("on_full", spec.on_full != OnFull::default()),
+        ];
+        let message = "`{}` is for streams, and `listen` has only datagrams";
+        refuse(&keys, message, "leave it out; `sessions` limits the senders of datagrams");
+    }
+    if !spec.listen.iter().any(|listen| listen.0.is_datagram()) {
+        let keys = [("sessions", spec.sessions.is_some())];
+        let message = "`{}` is for datagrams, and `listen` has only streams";
+        refuse(&keys, message, "leave it out; `max_connections` limits connections");
+    }
+    if spec.listen.iter().all(|listen| matches!(listen.0, Endpoint::Unix(_) | Endpoint::Unixgram(_))) {
+        let keys = [
+            ("allow", spec.allow.is_some()),
+            ("deny", spec.deny.is_some()),
+            ("max_per_source", spec.max_per_source.is_some()),
+        ];
+        let message = "clients of a Unix socket have no address";
+        refuse(&keys, message, "leave it out; the socket is for its owner alone");
+    }
 }
 
 fn check_upstreams(spec: &Forward, report: &mut Report) {
@@ -95,22 +133,6 @@ fn check_listeners(spec: &Forward, report: &mut Report) {
             );
         }
     }
-    let is_unix = |endpoint: &Endpoint| matches!(endpoint, Endpoint::Unix(_) | Endpoint::Unixgram(_));
-    if spec.listen.iter().all(|listen| is_unix(&listen.0)) {
-        for (key, is_given) in [
-            ("allow", spec.allow.is_some()),
-            ("deny", spec.deny.is_some()),
-            ("max_per_source", spec.max_per_source.is_some()),
-        ] {
-            if is_given {
-                report.error(
-                    key,
-                    "clients of a Unix socket have no address",
-                    Some("leave it out; the socket is for its owner alone"),
-                );
-            }
-        }
-    }
 }
 
 /// Whether a listener's clients can go to this upstream: streams to streams, datagrams to datagrams.
@@ -131,14 +153,15 @@ fn count(endpoint: &Endpoint) -> usize {
 
 fn is_world(listen: &Endpoint) -> bool {
     match listen {
-        Endpoint::Tcp(Host::Ip(ip), _) | Endpoint::Udp(Host::Ip(ip), _) => !ip.is_loopback(),
+        Endpoint::Tcp(Host::Ip(ip), _) | Endpoint::Udp(Host::Ip(ip), _) => !ip.to_canonical().is_loopback(),
+        Endpoint::Tcp(Host::Scoped(..), _) | Endpoint::Udp(Host::Scoped(..), _) => true,
         _ => false,
     }
 }
 
 /// Whether the target is the listener in another spelling, as far as that can be told without a look-up.
 fn is_same_place(listen: &Endpoint, to: &Endpoint) -> bool {
-    let meets = |a: &Ports, b: &Ports| a.first == b.first && a.first != 0;
+    let meets = |a: &Ports, b: &Ports| a.first <= b.last && b.first <= a.last && a.first != 0;
     match (listen, to) {
         (Endpoint::Tcp(host, ports), Endpoint::Tcp(target, target_ports))
         | (Endpoint::Udp(host, ports), Endpoint::Udp(target, target_ports)) => {
@@ -151,17 +174,26 @@ fn is_same_place(listen: &Endpoint, to: &Endpoint) -> bool {
 fn is_same_host(listen: &Host, to: &Host) -> bool {
     let is_local = |host: &Host| match host {
         Host::Ip(ip) => ip.is_loopback() || ip.is_unspecified(),
-        Host::Name(name) => name.eq_ignore_ascii_case("localhost"),
+        Host::Name(name) => is_localhost(name),
         Host::Scoped(..) => false,
     };
-    match (listen, to) {
+    match (&plain(listen), &plain(to)) {
         (Host::Ip(any), to) if any.is_unspecified() => is_local(to),
         // 0.0.0.0 and :: as a target mean this machine's loopback.
         (Host::Ip(ip), Host::Ip(any)) if any.is_unspecified() => is_usual_loopback(*ip),
         (Host::Ip(ip), Host::Name(_)) => is_usual_loopback(*ip) && is_local(to),
         (Host::Name(_), Host::Ip(ip)) => is_usual_loopback(*ip) && is_local(listen),
-        (Host::Name(a), Host::Name(b)) => a.eq_ignore_ascii_case(b),
-        _ => listen == to,
+        (Host::Name(a), Host::Name(b)) => a == b || is_localhost(a) && is_localhost(b),
+        (listen, to) => listen == to,
+    }
+}
+
+/// An IPv4 address in IPv6's clothes as IPv4; a name without the dot at its end.
+fn plain(host: &Host) -> Host {
+    match host {
+        Host::Ip(ip) => Host::Ip(ip.to_canonical()),
+        Host::Name(name) => Host::Name(name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()),
+        Host::Scoped(..) => host.clone(),
     }
 }
 

@@ -1,11 +1,6 @@
 //! Reaching an upstream: the targets of a route one after the other, each within `connect_timeout`, never our own listener.
 
-use std::{
-    net::{IpAddr, SocketAddr, UdpSocket as StdUdpSocket},
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, net::SocketAddr, os::unix::fs::MetadataExt as _, path::Path, sync::Arc, time::Duration};
 
 use tokio::{
     net::{UdpSocket, UnixDatagram},
@@ -18,7 +13,7 @@ use crate::{
     net::{
         self,
         dial::{self, Options, Source},
-        listen::Listener,
+        listen::{self, Listener},
         stream::{Peer, Stream},
     },
     outcome::{Close, Reason},
@@ -78,7 +73,10 @@ impl Connector {
             let started = Instant::now();
             match self.connect(&target.endpoint, is_datagram).await {
                 Ok(far) => {
-                    target.reached(started.elapsed());
+                    // A datagram socket connects to nobody: only an answer shows that the upstream is there.
+                    if !is_datagram {
+                        target.reached(started.elapsed());
+                    }
                     return Ok((far, target, busy));
                 }
                 Err(why) => {
@@ -170,7 +168,23 @@ impl Connector {
             name @ SocketPath::Abstract(_) => name.clone(),
         };
         let endpoint = scheme(path.clone());
-        if self.own.iter().any(|own| own.endpoint == endpoint) { Err(Close::Loop) } else { Ok(path) }
+        let is_own = |own: &Own| own.endpoint == endpoint || is_same_file(&own.endpoint, &path);
+        if self.own.iter().any(is_own) { Err(Close::Loop) } else { Ok(path) }
+    }
+}
+
+/// Whether a listener's socket file is the one to which a path leads, by whatever links.
+fn is_same_file(own: &Endpoint, path: &SocketPath) -> bool {
+    let (
+        Endpoint::Unix(SocketPath::File(own)) | Endpoint::Unixgram(SocketPath::File(own)),
+        SocketPath::File(path),
+    ) = (own, path)
+    else {
+        return false;
+    };
+    match (fs::metadata(own), fs::metadata(path)) {
+        (Ok(own), Ok(path)) => (own.dev(), own.ino()) == (path.dev(), path.ino()),
+        _ => false,
     }
 }
 
@@ -183,12 +197,7 @@ fn is_same(own: SocketAddr, target: SocketAddr) -> bool {
     // 0.0.0.0 and :: as a target mean this machine's loopback.
     ours == theirs
         || theirs.is_unspecified() && (ours.is_loopback() || ours.is_unspecified())
-        || ours.is_unspecified() && (ours.is_ipv6() || theirs.is_ipv4()) && is_ours(theirs)
-}
-
-/// Whether an address is one of this machine's: only such a one can be bound.
-fn is_ours(address: IpAddr) -> bool {
-    address.is_loopback() || StdUdpSocket::bind((address, 0)).is_ok()
+        || ours.is_unspecified() && (ours.is_ipv6() || theirs.is_ipv4()) && listen::is_local(theirs)
 }
 
 fn close_of(failure: &dial::Failure) -> Close {

@@ -16,7 +16,7 @@ use std::{
 use tokio::{sync::mpsc, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{Forward, serve::Service, session::Session, upstream::Route};
+use super::{Forward, gate::SourceSlot, serve::Service, session::Session, upstream::Route};
 use crate::{
     meter::Counter,
     net::{
@@ -70,13 +70,13 @@ struct Entry {
 impl Datagrams {
     pub(super) fn new(spec: &Forward, service: Arc<Service>) -> Arc<Self> {
         Arc::new(Self {
-            service,
             idle: spec.idle_timeout.unwrap_or(IDLE).0,
-            most: spec.sessions.0 as usize,
+            most: service.gate.sessions,
             table: Mutex::default(),
             waiting: AtomicUsize::new(0),
             dropped: Counter::default(),
             cut: Counter::default(),
+            service,
         })
     }
 
@@ -136,12 +136,17 @@ impl Datagrams {
         // A session that is gone and still stands there was a panic's.
         let is_new = table.entries.get(&key).is_none_or(|entry| entry.queue.is_closed());
         if is_new {
-            if !self.service.gate.admits(&peer) {
-                drop(table);
-                self.service.books.open(peer, "datagram").close(Close::Denied);
-                return;
+            let entered = match self.service.gate.admits(&peer) {
+                true => self.service.gate.enter_source(&peer),
+                false => Err(Close::Denied),
+            };
+            match entered {
+                Ok(source) => self.start(&mut table, key, listener, route, source),
+                Err(close) => {
+                    drop(table);
+                    return self.service.books.open(peer, "datagram").close(close);
+                }
             }
-            self.start(&mut table, key, listener, route);
         }
         let Some(entry) = table.entries.get_mut(&key) else { return };
         entry.is_used |= !is_new;
@@ -167,7 +172,14 @@ impl Datagrams {
         self.dropped.inc();
     }
 
-    fn start(self: &Arc<Self>, table: &mut Table, key: Key, listener: &Arc<Listener>, route: &Arc<Route>) {
+    fn start(
+        self: &Arc<Self>,
+        table: &mut Table,
+        key: Key,
+        listener: &Arc<Listener>,
+        route: &Arc<Route>,
+        source: Option<SourceSlot>,
+    ) {
         if table.entries.len() >= self.most {
             table.forget_one();
         }
@@ -186,6 +198,8 @@ impl Datagrams {
             number,
             queue,
             open,
+            _source: source,
+            is_answered: false,
         };
         self.service.spawn(session.run());
     }

@@ -17,13 +17,16 @@ use tokio::{
 use super::{Forward, OnFull};
 use crate::{
     kind::Error,
-    net::{rate::Bucket, stream::Peer},
+    net::{datagram::Port, listen::Listener, rate::Bucket, stream::Peer},
     outcome::{Close, Reason},
-    value::Network,
+    value::{AtLeastOne, Network},
 };
 
 /// Descriptors that are left for metrics, files and a reload.
 const SPARE: u64 = 28;
+
+/// Sessions of datagrams, unless the file says otherwise.
+const SESSIONS: usize = 4096;
 
 /// Below so many connections the operator is told that the limit of open files is small.
 const FEW: usize = 256;
@@ -37,6 +40,8 @@ pub(super) struct Gate {
     on_full: OnFull,
     arrivals: Option<Bucket>,
     per_source: Option<Arc<PerSource>>,
+    /// The most sessions of datagrams.
+    pub(super) sessions: usize,
 }
 
 #[derive(Debug)]
@@ -53,26 +58,32 @@ pub(super) struct Slot {
 }
 
 #[derive(Debug)]
-struct SourceSlot {
+pub(super) struct SourceSlot {
     sources: Arc<PerSource>,
     address: IpAddr,
 }
 
 impl Gate {
     /// The gate that a spec asks for, with a warning where this machine allows few connections.
-    pub(super) fn new(spec: &Forward, listeners: usize) -> Result<(Self, Option<String>), Error> {
-        let (most, warning) = most_connections(spec, listeners)?;
+    pub(super) fn new(spec: &Forward, listeners: &[Arc<Listener>]) -> Result<(Self, Vec<String>), Error> {
+        let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
+        let datagrams = listeners.iter().filter(|listener| Port::of(listener.socket()).is_some()).count();
+        let room = Room::new(limit, listeners.len() - datagrams, datagrams);
+        let connections =
+            room.most("max_connections", "connections", spec.max_connections, room.connections)?;
+        let sessions = room.most("sessions", "sessions of datagrams", spec.sessions, room.sessions)?;
         let rate = spec.rate.and_then(|rate| rate.connections);
         let per_source = |most: u32| Arc::new(PerSource { most, counts: Mutex::default() });
         let gate = Self {
             allow: spec.allow.as_ref().map(|networks| networks.to_vec()),
             deny: spec.deny.as_ref().map(|networks| networks.to_vec()).unwrap_or_default(),
-            slots: Arc::new(Semaphore::new(most)),
+            slots: Arc::new(Semaphore::new(connections.0)),
             on_full: spec.on_full,
             arrivals: rate.map(|rate| Bucket::new(rate.0, rate.0 / 10.0)),
             per_source: spec.max_per_source.map(|most| per_source(most.0)),
+            sessions: if spec.sessions.is_some() { sessions.0 } else { sessions.0.min(SESSIONS) },
         };
-        Ok((gate, warning))
+        Ok((gate, [connections.1, sessions.1].into_iter().flatten().collect()))
     }
 
     /// Whether `allow` and `deny` let a peer in. Unix sockets are judged by their file's mode.
@@ -86,7 +97,7 @@ impl Gate {
     pub(super) async fn enter(&self, peer: &Peer) -> Result<Slot, Close> {
         let source = self.enter_source(peer)?;
         if let Some(arrivals) = &self.arrivals {
-            while arrivals.take(1.0).is_none() {
+            while arrivals.take(1.0, 1.0).is_none() {
                 match self.on_full {
                     OnFull::Wait => sleep(arrivals.wait(1.0)).await,
                     OnFull::Reset => return Err(Close::Limit),
@@ -101,7 +112,8 @@ impl Gate {
         Ok(Slot { _permit: permit, _source: source })
     }
 
-    fn enter_source(&self, peer: &Peer) -> Result<Option<SourceSlot>, Close> {
+    /// A place among those of its source; connections get theirs with their slot.
+    pub(super) fn enter_source(&self, peer: &Peer) -> Result<Option<SourceSlot>, Close> {
         let (Some(sources), Some(address)) = (&self.per_source, peer.address()) else { return Ok(None) };
         let mut counts = sources.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(address).or_default();
@@ -125,25 +137,78 @@ impl Drop for SourceSlot {
     }
 }
 
-/// `max_connections`, or what the descriptors allow: two a connection.
-fn most_connections(spec: &Forward, listeners: usize) -> Result<(usize, Option<String>), Error> {
-    let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
-    let free = limit.saturating_sub(SPARE + listeners as u64) / 2;
-    let possible = usize::try_from(free).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS);
-    match spec.max_connections {
-        Some(asked) if asked.0 as usize > possible => Err(Error::Cannot {
-            reason: Reason::Resources,
-            message: format!(
-                "max_connections {} needs more than the {limit} open files that are allowed",
-                asked.0
-            ),
-            hint: Some(format!("raise the limit of open files (`ulimit -n`), or ask for at most {possible}")),
-        }),
-        Some(asked) => Ok((asked.0 as usize, None)),
-        None if possible < FEW => {
-            let message = format!("{limit} open files are allowed, enough for {possible} connections");
-            Ok((possible, Some(message)))
+/// What the limit of open files allows; a job that takes streams and datagrams gives each half of it.
+struct Room {
+    limit: u64,
+    /// Two descriptors each.
+    connections: Option<usize>,
+    /// One descriptor each.
+    sessions: Option<usize>,
+}
+
+impl Room {
+    fn new(limit: u64, streams: usize, datagrams: usize) -> Self {
+        let (has_streams, has_datagrams) = (streams > 0, datagrams > 0);
+        let free = limit.saturating_sub(SPARE + (streams + datagrams) as u64)
+            / (1 + u64::from(has_datagrams && has_streams));
+        let fit =
+            |each: u64| usize::try_from(free / each).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS);
+        Self { limit, connections: has_streams.then(|| fit(2)), sessions: has_datagrams.then(|| fit(1)) }
+    }
+
+    /// What a key asks for, or what is possible, with a warning where that is little. `None`: there is nothing of the kind.
+    fn most(
+        &self,
+        key: &str,
+        what: &str,
+        asked: Option<AtLeastOne>,
+        possible: Option<usize>,
+    ) -> Result<(usize, Option<String>), Error> {
+        let limit = self.limit;
+        match (asked, possible) {
+            (Some(asked), Some(possible)) if asked.0 as usize > possible => Err(Error::Cannot {
+                reason: Reason::Resources,
+                message: format!("{key} {} needs more than the {limit} open files that are allowed", asked.0),
+                hint: Some(format!(
+                    "raise the limit of open files (`ulimit -n`), or ask for at most {possible}"
+                )),
+            }),
+            (Some(asked), _) => Ok((asked.0 as usize, None)),
+            (None, Some(possible)) if possible < FEW => {
+                let message = format!("{limit} open files are allowed, enough for {possible} {what}");
+                Ok((possible, Some(message)))
+            }
+            (None, possible) => Ok((possible.unwrap_or(1), None)),
         }
-        None => Ok((possible, None)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_descriptors_allow_is_shared_out() {
+        let room = |streams, datagrams| {
+            let room = Room::new(128, streams, datagrams);
+            (room.connections, room.sessions)
+        };
+        assert_eq!(room(1, 0), (Some(49), None));
+        assert_eq!(room(0, 1), (None, Some(99)));
+        assert_eq!(room(1, 1), (Some(24), Some(49)));
+    }
+
+    #[test]
+    fn only_a_number_of_the_file_is_refused() {
+        let room = Room::new(128, 1, 1);
+        let most =
+            |asked: Option<u32>| room.most("sessions", "sessions", asked.map(AtLeastOne), room.sessions);
+        assert_eq!(most(Some(49)).unwrap(), (49, None));
+        let error = most(Some(50)).unwrap_err();
+        assert_eq!(error.reason(), Reason::Resources);
+        assert!(error.to_string().starts_with("sessions 50 needs more than the 128 open files"), "{error}");
+        let (clamped, warning) = most(None).unwrap();
+        assert_eq!(clamped, 49);
+        assert_eq!(warning.unwrap(), "128 open files are allowed, enough for 49 sessions");
     }
 }

@@ -57,10 +57,10 @@ pub struct Forward {
     /// Networks whose clients are broken off, also where `allow` names them. Default: none.
     #[serde(default)]
     pub deny: Option<Many<Network>>,
-    /// The most connections at a time. Default: what the limit of open files allows.
+    /// The most connections at a time; datagrams have `sessions`. Default: what the limit of open files allows.
     #[serde(default)]
     pub max_connections: Option<AtLeastOne>,
-    /// The most connections at a time from one address; more are broken off. Default: no limit.
+    /// The most connections, and senders of datagrams, at a time from one address; more are broken off. Default: no limit.
     #[serde(default)]
     pub max_per_source: Option<AtLeastOne>,
     /// How long one upstream may take to be reached, its name's look-up included; then the next one is tried. Default `5s`.
@@ -81,15 +81,17 @@ pub struct Forward {
     /// The PROXY protocol, in and out.
     #[serde(default)]
     pub proxy_protocol: Option<ProxyProtocol>,
-    /// The most bytes and new connections a second, over all connections of the job. Default: no limit.
+    /// The most bytes and new connections a second, over all connections of the job; datagrams are not held back.
+    /// Default: no limit.
     #[serde(default)]
     pub rate: Option<Rate>,
     /// Where connections to the upstream start: an address of this machine, or the name of an interface.
     #[serde(default)]
     pub source: Option<Host>,
-    /// The most senders of datagrams at a time; beyond it the one that was silent longest is forgotten. Default 4096.
-    #[serde(default = "defaults::sessions")]
-    pub sessions: AtLeastOne,
+    /// The most senders of datagrams at a time; beyond it the one that was silent longest is forgotten. Default 4096, or
+    /// what the limit of open files allows.
+    #[serde(default)]
+    pub sessions: Option<AtLeastOne>,
     /// Faults made on purpose, for tests.
     #[serde(default)]
     pub inject: Option<Inject>,
@@ -188,16 +190,13 @@ pub struct Inject {
 }
 
 mod defaults {
-    use super::{AtLeastOne, Timespan};
+    use super::Timespan;
 
     pub(super) fn connect_timeout() -> Timespan {
         Timespan::secs(5)
     }
     pub(super) fn half_closed_timeout() -> Timespan {
         Timespan::secs(300)
-    }
-    pub(super) fn sessions() -> AtLeastOne {
-        AtLeastOne(4096)
     }
 }
 

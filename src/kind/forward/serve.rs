@@ -108,8 +108,8 @@ impl Service {
             closes: &metrics::CLOSES,
         };
         let books = Books::new(cx, families);
-        let (gate, warning) = Gate::new(spec, listeners.len())?;
-        if let Some(warning) = warning {
+        let (gate, warnings) = Gate::new(spec, listeners)?;
+        for warning in warnings {
             books.warn(warning);
         }
         let bytes = spec.rate.and_then(|rate| rate.bytes);
@@ -177,6 +177,17 @@ fn refuse(client: Stream, open: Open, close: Close) {
     open.close(close);
 }
 
+/// A client that waits for its turn; where that never comes it is broken off, or it would take the close for an empty answer.
+struct Waiting(Option<Stream>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(client) = self.0.take() {
+            client.reset();
+        }
+    }
+}
+
 /// Takes the connections of one listener.
 struct Door {
     service: Arc<Service>,
@@ -191,7 +202,10 @@ impl Host for Door {
         }
         // It may be that the job is cancelled while this one waits for its turn.
         open.expect(Close::Drained);
-        let slot = match self.service.gate.enter(&peer).await {
+        let mut waiting = Waiting(Some(client));
+        let entered = self.service.gate.enter(&peer).await;
+        let Some(client) = waiting.0.take() else { return };
+        let slot = match entered {
             Ok(slot) => slot,
             Err(close) => return refuse(client, open, close),
         };

@@ -1,6 +1,6 @@
 //! One sender of datagrams: its upstream, what goes there and what comes back, until it is silent.
 
-use std::{cell::RefCell, io, sync::Arc};
+use std::{cell::RefCell, io, net::SocketAddr, sync::Arc};
 
 use tokio::{
     io::Interest,
@@ -11,13 +11,16 @@ use tokio::{
 use super::{
     connect::Far,
     datagram::{Datagrams, Key},
+    gate::SourceSlot,
     upstream::{Route, Target},
 };
 use crate::{
     kind::service::Open,
     net::{
         datagram::{LARGEST, Port},
+        hops,
         listen::Listener,
+        stream::Peer,
     },
     outcome::Close,
 };
@@ -35,6 +38,10 @@ pub(super) struct Session {
     pub(super) number: u64,
     pub(super) queue: mpsc::Receiver<Vec<u8>>,
     pub(super) open: Open,
+    /// Its share of what one source may take.
+    pub(super) _source: Option<SourceSlot>,
+    /// Whether the upstream has answered.
+    pub(super) is_answered: bool,
 }
 
 impl Session {
@@ -43,13 +50,19 @@ impl Session {
         let service = self.datagrams.service.clone();
         let (route, peer) = (self.route.clone(), self.key.1);
         let open = &mut self.open;
+        let hops = &service.connector.shared.hops;
+        let before = if let Peer::Ip(sender) = peer { hops.before(sender) } else { 0 };
         let reached = tokio::select! {
             biased;
             () = service.ending.kill.cancelled() => Err(Close::Grace),
+            () = std::future::ready(()), if before >= hops::MOST => Err(Close::Loop),
             reached = service.connector.reach(&route, &peer, true, |upstream| open.goes_to(upstream)) => reached,
         };
         let close = match reached {
-            Ok((far, target, _busy)) => self.pass(&far, &target).await,
+            Ok((far, target, _busy)) => {
+                let _hop = near(&far).map(|from| hops.enter(from, before));
+                self.pass(&far, &target).await
+            }
             Err(close) => close,
         };
         self.datagrams.end(&self.key, self.number, &self.queue, true);
@@ -138,6 +151,9 @@ impl Session {
                 Far::Unixgram(unix) => unix.try_recv(buffer)?,
                 Far::Stream(_) => return Err(io::ErrorKind::Unsupported.into()),
             };
+            if !std::mem::replace(&mut self.is_answered, true) {
+                target.answered();
+            }
             let Some(port) = Port::of(self.listener.socket()) else { return Ok(None) };
             if length > LARGEST {
                 self.datagrams.drop_one();
@@ -176,6 +192,13 @@ impl Session {
             self.datagrams.drop_one();
         }
     }
+}
+
+/// Where a socket that is connected to this machine itself starts.
+fn near(far: &Far) -> Option<SocketAddr> {
+    let Far::Udp(udp) = far else { return None };
+    let (local, peer) = (udp.local_addr().ok()?, udp.peer_addr().ok()?);
+    (local.ip() == peer.ip() || local.ip().to_canonical().is_loopback()).then_some(local)
 }
 
 /// How long an answer waits for room on the client's side.

@@ -98,6 +98,11 @@ impl Target {
         self.set(1.0, None);
     }
 
+    /// It answered a datagram.
+    pub(super) fn answered(&self) {
+        self.set(1.0, None);
+    }
+
     /// It was not.
     pub(super) fn failed(&self) {
         self.set(0.0, Some(Instant::now()));

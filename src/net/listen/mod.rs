@@ -12,7 +12,7 @@ mod unix;
 use std::{
     collections::HashMap,
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdUdpSocket},
     path::Path,
     sync::{Arc, Mutex, PoisonError, Weak},
 };
@@ -184,7 +184,7 @@ impl Pool {
         let twin = |ip: IpAddr| held.contains_key(&Key::Ip(net, SocketAddr::new(ip, port)));
         let only_v6 = any && at.is_ipv6() && twin(Ipv4Addr::UNSPECIFIED.into());
         let socket = match socket::open(net, at, only_v6) {
-            Err(error) if any && at.is_ipv4() && twin(std::net::Ipv6Addr::UNSPECIFIED.into()) => {
+            Err(error) if any && at.is_ipv4() && twin(Ipv6Addr::UNSPECIFIED.into()) => {
                 let sentence =
                     format!("[::]:{port} listens on IPv4 too; write 0.0.0.0 before it, or leave it out");
                 return Err(io::Error::new(error.kind(), sentence));
@@ -194,6 +194,23 @@ impl Pool {
         at.set_port(local(&socket.socket).map_or(port, |local| local.port()));
         held.insert(Key::Ip(net, at), Arc::downgrade(&socket));
         Ok(socket)
+    }
+
+    /// Whether a datagram from this address comes from a UDP listener of this process.
+    pub fn is_udp(&self, from: SocketAddr) -> bool {
+        let port = from.port();
+        let ip = from.ip().to_canonical();
+        let mapped = match ip {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped().into(),
+            IpAddr::V6(_) => ip,
+        };
+        let any = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_held = |ip: IpAddr| {
+            let key = Key::Ip(Net::Udp, SocketAddr::new(ip, port));
+            held.get(&key).is_some_and(|socket| socket.strong_count() > 0)
+        };
+        is_held(ip) || is_held(mapped) || any.into_iter().any(is_held) && is_local(ip)
     }
 
     fn open_unix(&self, endpoint: &Endpoint, listen: &Listen) -> Result<Arc<Listener>, Error> {
@@ -212,6 +229,11 @@ impl Pool {
         };
         Ok(Arc::new(Listener { held: socket, path: listen.path.clone(), address }))
     }
+}
+
+/// Whether an address is one of this machine's: only such a one can be bound.
+pub fn is_local(address: IpAddr) -> bool {
+    address.is_loopback() || StdUdpSocket::bind((address, 0)).is_ok()
 }
 
 fn local(socket: &Socket) -> Option<SocketAddr> {
@@ -246,48 +268,4 @@ fn bind_error(at: String, source: io::Error) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    async fn open(pool: &Pool, bind: &str) -> Result<Vec<Arc<Listener>>, Error> {
-        let listen = Listen { path: "listen".into(), bind: bind.parse().unwrap() };
-        pool.open(&listen, &Resolver::default()).await
-    }
-
-    #[tokio::test]
-    async fn an_address_is_opened_once_and_freed_with_its_last_holder() {
-        let pool = Pool::default();
-        let first = open(&pool, "127.0.0.1:0").await.unwrap().remove(0);
-        let again = open(&pool, &first.address).await.unwrap().remove(0);
-        assert!(Arc::ptr_eq(&first.held, &again.held));
-        let taken = Pool::default();
-        assert_eq!(
-            open(&taken, &first.address).await.unwrap_err().reason(),
-            crate::outcome::Reason::AddressInUse
-        );
-        let address = first.address.clone();
-        drop((first, again));
-        assert!(open(&taken, &address).await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn port_0_is_a_new_port_each_time() {
-        let pool = Pool::default();
-        let (a, b) = (open(&pool, "0").await.unwrap(), open(&pool, "0").await.unwrap());
-        assert_ne!(a[0].address, b[0].address);
-    }
-
-    #[tokio::test]
-    async fn both_wildcards_go_together_v4_first() {
-        let pool = Pool::default();
-        let v4 = open(&pool, "0.0.0.0:0").await.unwrap().remove(0);
-        let port = v4.local().unwrap().port();
-        let v6 = open(&pool, &format!("[::]:{port}")).await.unwrap();
-        assert_eq!(v6.len(), 1);
-        drop((v4, v6));
-        let v6 = open(&pool, "[::]:0").await.unwrap().remove(0);
-        let port = v6.local().unwrap().port();
-        let error = open(&pool, &format!("0.0.0.0:{port}")).await.unwrap_err();
-        assert!(error.to_string().contains("listens on IPv4 too"), "{error}");
-    }
-}
+mod tests;

@@ -222,24 +222,24 @@ impl Direction {
     /// How many bytes may be read now; pending while the rate allows none.
     fn poll_rate(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<usize> {
         let Some(bucket) = &self.lane.bucket else { return Poll::Ready(most) };
+        // A good chunk: a rate neither wakes for each byte nor reads as few bytes as were earned since the last read.
+        let least = (most as f64 / 4.0).max(1.0);
         loop {
             if let Some(pause) = &mut self.pause {
                 ready!(pause.as_mut().poll(cx));
                 self.pause = None;
             }
-            if let Some(tokens) = bucket.take(most as f64) {
+            if let Some(tokens) = bucket.take(least, most as f64) {
                 #[expect(
                     clippy::cast_possible_truncation,
                     clippy::cast_sign_loss,
-                    reason = "between 1 and `most`"
+                    reason = "from 1 to `most`"
                 )]
                 let whole = tokens as usize;
                 bucket.give_back(tokens - whole as f64);
                 return Poll::Ready(whole);
             }
-            // Enough for a good chunk, so that a slow rate does not wake for each byte.
-            let wait = bucket.wait(most as f64 / 4.0);
-            self.pause = Some(Box::pin(sleep_until(Instant::now() + wait)));
+            self.pause = Some(Box::pin(sleep_until(Instant::now() + bucket.wait(least))));
         }
     }
 }

@@ -178,7 +178,7 @@ fn scope(zone: &str) -> Result<u32, Error> {
 }
 
 /// RFC 6761: these names never leave the machine.
-fn is_localhost(name: &str) -> bool {
+pub fn is_localhost(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
     name == "localhost" || name.ends_with(".localhost")
 }

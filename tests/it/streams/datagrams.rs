@@ -2,13 +2,13 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use netjobs::outcome::Close;
+use netjobs::{kind::forward::Forward, outcome::Close};
 use tokio::{
     net::{UdpSocket, UnixDatagram},
     time::{Instant, timeout},
 };
 
-use super::{PATIENCE, Service, noise};
+use super::{PATIENCE, Service, noise, process, spec};
 
 async fn socket(bind: &str) -> (UdpSocket, SocketAddr) {
     let socket = UdpSocket::bind(bind).await.unwrap();
@@ -111,6 +111,76 @@ async fn an_upstream_that_is_down_is_refused_and_recovers() {
     far.send_to(b"y", session).await.unwrap();
     assert_eq!(receive(&client).await.0, b"y");
     assert_eq!(end(service).await, [Close::Refused, Close::Grace]);
+}
+
+/// An upstream is up when it has answered: to send proves nothing.
+#[tokio::test]
+async fn a_datagram_upstream_is_up_once_it_answers() {
+    let (far, to) = socket("127.0.0.1:0").await;
+    let process = process();
+    let yaml = format!("{{ listen: 'udp://127.0.0.1:0', to: 'udp://{to}' }}");
+    let service = Service::start_in(spec::<Forward>(&yaml), &process).await;
+    let (client, _) = socket("127.0.0.1:0").await;
+    client.connect(service.at(0)).await.unwrap();
+    let text = || {
+        let mut text = String::new();
+        process.registry.render(&mut text);
+        text
+    };
+    client.send(b"x").await.unwrap();
+    let session = receive(&far).await.1;
+    assert!(!text().contains("netjobs_forward_upstream_up{"), "nothing was found yet");
+    far.send_to(b"y", session).await.unwrap();
+    receive(&client).await;
+    let up =
+        text().lines().any(|line| line.starts_with("netjobs_forward_upstream_up{") && line.ends_with(" 1"));
+    assert!(up, "{}", text());
+    end(service).await;
+}
+
+/// Case 43, in a circle of two jobs: a datagram does not go round for ever.
+#[tokio::test]
+async fn a_circle_of_forwards_comes_to_an_end() {
+    let process = process();
+    let (_far, to) = socket("127.0.0.1:0").await;
+    let first = spec::<Forward>(&format!("{{ listen: 'udp://127.0.0.1:0', to: 'udp://{to}' }}"));
+    let first = Service::start_in(first, &process).await;
+    let a = first.at(0);
+    let back = spec::<Forward>(&format!("{{ listen: 'udp://127.0.0.1:0', to: 'udp://{a}' }}"));
+    let back = Service::start_in(back, &process).await;
+    let b = back.at(0);
+    // The first job anew, now with the other as its upstream.
+    first.stop.cancel.cancel();
+    first.ended().await;
+    let first = spec::<Forward>(&format!("{{ listen: 'udp://{a}', to: 'udp://{b}' }}"));
+    let first = Service::start_in(first, &process).await;
+    let (client, _) = socket("127.0.0.1:0").await;
+    client.send_to(b"round", a).await.unwrap();
+    let seen = timeout(PATIENCE, async {
+        let is_loop = |service: &Service| super::closes(&service.recorder).contains(&Close::Loop);
+        while !is_loop(&first) && !is_loop(&back) {
+            tokio::task::yield_now().await;
+        }
+    });
+    seen.await.expect("a datagram that goes round is stopped");
+    let rounds = first.recorder.notices.lock().unwrap().len();
+    assert!(rounds <= 1, "{rounds}");
+    end(first).await;
+    end(back).await;
+}
+
+/// Case 28, for datagrams: a source has so many sessions and no more.
+#[tokio::test]
+async fn a_source_has_its_share_of_the_sessions() {
+    let (service, client, far) = through(", max_per_source: 1").await;
+    client.send(b"x").await.unwrap();
+    receive(&far).await;
+    let (more, _) = socket("127.0.0.1:0").await;
+    more.send_to(b"more", service.at(0)).await.unwrap();
+    let (other, _) = socket("127.0.0.2:0").await;
+    other.send_to(b"other", service.at(0)).await.unwrap();
+    assert_eq!(receive(&far).await.0, b"other");
+    assert_eq!(end(service).await, [Close::Limit, Close::Grace, Close::Grace]);
 }
 
 /// Case 50.

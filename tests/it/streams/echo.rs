@@ -2,14 +2,18 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use netjobs::outcome::{Close, Sample, Verdict};
+use netjobs::{
+    kind::echo::Echo,
+    net::listen::{Listen, Socket},
+    outcome::{Close, Sample, Verdict},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpStream, UdpSocket, UnixDatagram},
     time::timeout,
 };
 
-use super::{PATIENCE, Service, assert_reset, noise, read_all};
+use super::{PATIENCE, Service, assert_reset, noise, process, read_all, spec};
 
 /// Case 55: all is echoed, then the end.
 #[tokio::test]
@@ -117,6 +121,25 @@ async fn two_echoes_do_not_talk_for_ever() {
     // Its answer would have come before this one's.
     assert!(twin.try_recv(&mut buffer).is_err());
     let (outcome, _) = service.end().await;
+    assert_eq!(outcome.samples[0].find("sent_bytes"), Some(&Sample::Count(1)));
+}
+
+/// Case 55: one forged datagram does not set two jobs of this process talking.
+#[tokio::test]
+async fn an_echo_does_not_answer_another_listener_of_its_process() {
+    let process = process();
+    let echo = Service::start_in(spec::<Echo>("{ listen: 'udp://127.0.0.1:0' }"), &process).await;
+    // Whoever listens there: here the test answers for it.
+    let listen = Listen { path: "listen".into(), bind: "udp://127.0.0.2:0".parse().unwrap() };
+    let other = process.listeners.open(&listen, &process.resolver).await.unwrap().remove(0);
+    let Socket::Udp(twin) = other.socket() else { panic!("it is UDP") };
+    twin.send_to(b"forged", echo.at(0)).await.unwrap();
+    let honest = client("127.0.0.1:0", echo.at(0)).await;
+    honest.send(b"x").await.unwrap();
+    let mut buffer = [0; 16];
+    assert_eq!(timeout(PATIENCE, honest.recv(&mut buffer)).await.unwrap().unwrap(), 1);
+    // Its answer would have come before this one's.
+    let (outcome, _) = echo.end().await;
     assert_eq!(outcome.samples[0].find("sent_bytes"), Some(&Sample::Count(1)));
 }
 

@@ -128,6 +128,7 @@ where
 async fn each_wrong_answer_has_its_reason() {
     let closed = against("send: PING", |mut far| async move { far.write_all(b"PI").await.unwrap() }).await;
     assert_failed(&closed, Reason::Closed);
+    assert_eq!((count(&closed, "sent_bytes"), count(&closed, "received_bytes")), (4, 2));
     assert!(closed.message.unwrap().ends_with("2 of 4 bytes had come"));
     let other = against("send: PING", |mut far| async move {
         far.write_all(b"POST").await.unwrap();
@@ -141,6 +142,16 @@ async fn each_wrong_answer_has_its_reason() {
     let without =
         against("send: PING, want: '/PO+NG/'", |mut far| async move { far.write_all(b"no").await.unwrap() });
     assert_failed(&without.await, Reason::Mismatch);
+}
+
+/// A break is a break also where the writing saw it first.
+#[tokio::test]
+async fn a_break_while_sending_is_a_reset() {
+    for _ in 0..20 {
+        let outcome = against("send: 'random: 1MiB'", |far| async move { reset(far) }).await;
+        assert_failed(&outcome, Reason::Reset);
+        assert!(count(&outcome, "sent_bytes") >= 4);
+    }
 }
 
 #[tokio::test]

@@ -209,6 +209,14 @@ async fn a_forward_to_itself_is_refused() {
         ("127.0.0.1:8800", "localhost:8800"),
         ("0.0.0.0:8800", "127.0.0.1:8800"),
         ("[::]:8800", "[::1]:8800"),
+        ("127.0.0.1:8800", "[::ffff:127.0.0.1]:8800"),
+        ("[::ffff:127.0.0.1]:8800", "127.0.0.1:8800"),
+        ("[::]:8800", "[::ffff:127.0.0.1]:8800"),
+        ("127.0.0.1:8800", "localhost.:8800"),
+        ("127.0.0.1:8800", "db.localhost:8800"),
+        ("localhost:8800", "LOCALHOST.:8800"),
+        ("127.0.0.1:8800-8801", "127.0.0.1:8801-8802"),
+        ("127.0.0.1:8800-8801", "127.0.0.1:8799-8800"),
         ("unix:///run/x.sock", "unix:/run/x.sock"),
     ] {
         let yaml = format!("{{ listen: '{listen}', to: '{to}' }}");
@@ -303,10 +311,18 @@ fn what_cannot_be_is_refused_by_the_check() {
         ("{ listen: 'unix:@x', to: 'a:1', allow: 10.0.0.0/8 }", "have no address"),
         ("{ listen: 1, to: 'a:1', source: 'fe80::1%lo' }", "has no zone"),
         ("{ listen: '0.0.0.0:1', to: 'a:1' }", "forwards for everybody"),
+        ("{ listen: '[fe80::1%eth0]:1', to: 'a:1' }", "forwards for everybody"),
+        ("{ listen: 1, to: 'a:1', rate: {} }", "`rate` limits nothing"),
+        ("{ listen: 1, to: 'a:1', sessions: 9 }", "`sessions` is for datagrams"),
+        ("{ listen: 'udp://1', to: 'udp://a:1', rate: { bytes: 1KiB/s } }", "`rate` is for streams"),
+        ("{ listen: 'udp://1', to: 'udp://a:1', max_connections: 9 }", "`max_connections` is for streams"),
+        ("{ listen: 'udp://1', to: 'udp://a:1', on_full: reset }", "`on_full` is for streams"),
     ] {
         let mut report = Report::default();
         serde_yaml::from_str::<Forward>(yaml).unwrap().check(&mut report);
         assert!(report.diagnostics.iter().any(|found| found.message.contains(words)), "{yaml}: {report:?}");
     }
+    spec::<Forward>("{ listen: 'localhost:8800', to: '[::2]:8800' }");
+    spec::<Forward>("{ listen: '127.0.0.1:8000-8001', to: '127.0.0.1:8002-8003' }");
     spec::<Forward>("{ listen: ['udp://1', 2], to: ['udp://a:1', 'a:1', 'job:b'] }");
 }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use netjobs::{
+    kind::forward::Forward,
     net::dial::{self, Options},
     outcome::{Close, Reason},
 };
@@ -20,7 +21,7 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-use super::{BlackHole, Service, assert_reset, nobody, read_all, server, through};
+use super::{BlackHole, Service, assert_reset, nobody, process, read_all, server, spec, through};
 
 /// Case 27: waits for a slot, and no more than the limit are served at a time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -93,6 +94,32 @@ async fn beyond_the_limit_clients_are_broken_off() {
     let (_, closes) = service.end().await;
     let count = |wanted: Close| closes.iter().filter(|close| **close == wanted).count();
     assert_eq!((count(Close::Limit), count(Close::Finished)), (3, 3));
+}
+
+/// Who still waits when the forward stops is broken off: nothing may look like an empty answer.
+#[tokio::test]
+async fn who_waits_for_a_turn_that_never_comes_sees_no_clean_end() {
+    let (listener, to) = server().await;
+    let process = process();
+    let yaml = format!("{{ listen: 0, to: '{to}', max_connections: 1 }}");
+    let service = Service::start_in(spec::<Forward>(&yaml), &process).await;
+    let first = service.connect().await;
+    let far = listener.accept().await.unwrap().0;
+    let mut waiting = service.connect().await;
+    let both_are_in = || {
+        let mut text = String::new();
+        process.registry.render(&mut text);
+        text.lines().any(|line| line.starts_with("netjobs_forward_connections_total") && line.ends_with(" 2"))
+    };
+    let before = Instant::now();
+    while !both_are_in() {
+        assert!(before.elapsed() < super::PATIENCE);
+        tokio::task::yield_now().await;
+    }
+    service.stop.cancel.cancel();
+    assert_reset(&read_all(&mut waiting).await.1);
+    drop((first, far));
+    assert_eq!(service.ended().await.1, [Close::Drained, Close::Finished]);
 }
 
 async fn connect_from(source: &str, to: SocketAddr) -> TcpStream {

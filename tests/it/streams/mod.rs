@@ -15,11 +15,12 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use netjobs::{
     context::{
-        Stop,
+        Context, Parts, Shared, Stop,
         testing::{Recorder, context},
     },
     diagnostic::Report,
     kind::{Error, Kind, echo::Echo, forward::Forward},
+    meter::Registry,
     net::{
         listen::{Listen, Listener, Pool},
         resolve::Resolver,
@@ -34,6 +35,11 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::task::TaskTracker;
+
+/// What jobs of one process share.
+fn process() -> Arc<Shared> {
+    Shared::new(Registry::new(1000))
+}
 
 /// Far more than any test needs.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -74,6 +80,38 @@ impl Service {
     fn start_on<K: Kind + 'static>(spec: K, listeners: Vec<Arc<Listener>>) -> Self {
         let addresses = listeners.iter().map(|listener| listener.endpoint().unwrap()).collect();
         let (cx, recorder) = context(listeners, None);
+        Self::start_with(spec, addresses, cx, recorder)
+    }
+
+    /// As a job beside others of the same process.
+    async fn start_in<K: Kind + 'static>(spec: K, shared: &Arc<Shared>) -> Self {
+        let mut listeners = vec![];
+        for listen in spec.listens() {
+            listeners.extend(shared.listeners.open(&listen, &shared.resolver).await.unwrap());
+        }
+        let addresses = listeners.iter().map(|listener| listener.endpoint().unwrap()).collect();
+        let recorder = Arc::new(Recorder::default());
+        let name: Arc<str> = "test".into();
+        let cx = Context::new(Parts {
+            meters: shared.registry.job(&name, "test", []),
+            shared: shared.clone(),
+            name,
+            stop: Stop::default(),
+            deadline: None,
+            listeners,
+            observer: recorder.clone(),
+            base: std::path::Path::new(".").into(),
+            ad_hoc: false,
+        });
+        Self::start_with(spec, addresses, cx, recorder)
+    }
+
+    fn start_with<K: Kind + 'static>(
+        spec: K,
+        addresses: Vec<Endpoint>,
+        cx: Context,
+        recorder: Arc<Recorder>,
+    ) -> Self {
         let stop = cx.stop().clone();
         let run = TaskTracker::new().spawn(async move { spec.run(&cx).await });
         Self { addresses, stop, recorder, run }

@@ -152,3 +152,18 @@ where
     assert!(a.is_ok() && b.is_ok() && c.is_ok() && d.is_ok());
     assert!(got_up == up && got_down == down);
 }
+
+/// Case 43: a link to the folder is another spelling of the listener's own file.
+#[tokio::test]
+async fn a_forward_to_its_own_socket_by_a_link_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+    fs::create_dir(&real).unwrap();
+    symlink(&real, &link).unwrap();
+    let yaml = format!("{{ listen: '{}', to: '{}' }}", unix(&real.join("s")), unix(&link.join("s")));
+    let service = Service::forward(&yaml).await;
+    let mut client = UnixStream::connect(real.join("s")).await.unwrap();
+    let mut rest = vec![];
+    let _ = tokio::time::timeout(super::PATIENCE, client.read_to_end(&mut rest)).await.unwrap();
+    assert_eq!(service.end().await.1, [Close::Loop]);
+}

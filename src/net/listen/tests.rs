@@ -1,0 +1,63 @@
+//! What holds of the pool of listeners.
+
+use super::*;
+
+async fn open(pool: &Pool, bind: &str) -> Result<Vec<Arc<Listener>>, Error> {
+    let listen = Listen { path: "listen".into(), bind: bind.parse().unwrap() };
+    pool.open(&listen, &Resolver::default()).await
+}
+
+#[tokio::test]
+async fn an_address_is_opened_once_and_freed_with_its_last_holder() {
+    let pool = Pool::default();
+    let first = open(&pool, "127.0.0.1:0").await.unwrap().remove(0);
+    let again = open(&pool, &first.address).await.unwrap().remove(0);
+    assert!(Arc::ptr_eq(&first.held, &again.held));
+    let taken = Pool::default();
+    assert_eq!(
+        open(&taken, &first.address).await.unwrap_err().reason(),
+        crate::outcome::Reason::AddressInUse
+    );
+    let address = first.address.clone();
+    drop((first, again));
+    assert!(open(&taken, &address).await.is_ok());
+}
+
+#[tokio::test]
+async fn port_0_is_a_new_port_each_time() {
+    let pool = Pool::default();
+    let (a, b) = (open(&pool, "0").await.unwrap(), open(&pool, "0").await.unwrap());
+    assert_ne!(a[0].address, b[0].address);
+}
+
+#[tokio::test]
+async fn a_sender_is_known_as_a_listener_of_ours() {
+    let pool = Pool::default();
+    for (bind, is_here, is_not) in [
+        ("udp://127.0.0.1:0", "127.0.0.1", "127.0.0.2"),
+        ("udp://0.0.0.0:0", "127.0.0.2", "192.0.2.1"),
+        ("udp://[::]:0", "127.0.0.2", "2001:db8::1"),
+        ("udp://[::ffff:127.0.0.1]:0", "127.0.0.1", "::1"),
+    ] {
+        let listener = open(&pool, bind).await.unwrap().remove(0);
+        let port = listener.local().unwrap().port();
+        let asked = |ip: &str| pool.is_udp(SocketAddr::new(ip.parse().unwrap(), port));
+        assert!(asked(is_here) && !asked(is_not), "{bind}");
+        drop(listener);
+        assert!(!asked(is_here), "{bind} is closed");
+    }
+}
+
+#[tokio::test]
+async fn both_wildcards_go_together_v4_first() {
+    let pool = Pool::default();
+    let v4 = open(&pool, "0.0.0.0:0").await.unwrap().remove(0);
+    let port = v4.local().unwrap().port();
+    let v6 = open(&pool, &format!("[::]:{port}")).await.unwrap();
+    assert_eq!(v6.len(), 1);
+    drop((v4, v6));
+    let v6 = open(&pool, "[::]:0").await.unwrap().remove(0);
+    let port = v6.local().unwrap().port();
+    let error = open(&pool, &format!("0.0.0.0:{port}")).await.unwrap_err();
+    assert!(error.to_string().contains("listens on IPv4 too"), "{error}");
+}
