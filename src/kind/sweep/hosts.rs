@@ -1,6 +1,6 @@
 //! The hosts of one sweep: what the entries stand for now, with names resolved and files and interfaces read.
 
-use std::{net::IpAddr, path::Path, time::Duration};
+use std::{io, net::IpAddr, path::Path, time::Duration};
 
 use tokio::{io::AsyncReadExt, time::timeout};
 
@@ -174,8 +174,12 @@ impl Found {
 
 /// One target a line; `#` starts a comment.
 async fn read(path: &Path) -> Result<Vec<Targets>, Error> {
-    let failed =
-        |source| Error::Net(net::Error::System { operation: format!("read {}", path.display()), source });
+    let failed = |source: io::Error| {
+        let reason =
+            if source.kind() == io::ErrorKind::PermissionDenied { Reason::Permission } else { Reason::Io };
+        let message = format!("read {}: {source}", path.display());
+        cannot(reason, message, "name a file that is there and that this process may read")
+    };
     let file = tokio::fs::File::open(path).await.map_err(failed)?;
     let plain = file.metadata().await.map_err(failed)?.is_file();
     let mut text = String::new();

@@ -229,7 +229,9 @@ fn names_files_interfaces_and_excludes_make_the_set() {
     std::fs::write(folder.path().join("bad.txt"), "10.99.0.1\n10.99.0.999\n").unwrap();
     let error = run("{ targets: ['@bad.txt'] }").unwrap_err();
     assert!(error.to_string().contains("bad.txt:2: `999` is more than 255"), "{error}");
-    assert!(run("{ targets: ['@missing.txt'] }").unwrap_err().to_string().contains("missing.txt"));
+    let missing = run("{ targets: ['@missing.txt'] }").unwrap_err();
+    assert!(missing.to_string().contains("missing.txt"));
+    assert_eq!(missing.reason(), Reason::Io, "a file that is not there refuses nothing");
     assert_eq!(run("{ targets: ['iface:nosuch0'] }").unwrap_err().reason(), Reason::NoInterface);
 }
 

@@ -15,7 +15,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use netjobs::{
     context::{
-        Context, Parts, Shared, Stop,
+        Context, Memory, Parts, Shared, Stop,
         testing::{Recorder, context},
     },
     diagnostic::Report,
@@ -96,6 +96,7 @@ impl Service {
             meters: shared.registry.job(&name, "test", []),
             shared: shared.clone(),
             name,
+            memory: Memory::default(),
             stop: Stop::default(),
             deadline: None,
             listeners,
