@@ -136,10 +136,8 @@ impl Datagrams {
         // A session that is gone and still stands there was a panic's.
         let is_new = table.entries.get(&key).is_none_or(|entry| entry.queue.is_closed());
         if is_new {
-            let entered = match self.service.gate.admits(&peer) {
-                true => self.service.gate.enter_source(&peer),
-                false => Err(Close::Denied),
-            };
+            let gate = &self.service.gate;
+            let entered = if gate.admits(&peer) { gate.enter_source(&peer) } else { Err(Close::Denied) };
             match entered {
                 Ok(source) => self.start(&mut table, key, listener, route, source),
                 Err(close) => {
