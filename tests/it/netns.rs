@@ -6,6 +6,7 @@
 use std::{
     fs::File,
     io::{BufRead, BufReader},
+    os::unix::process::CommandExt,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     process::{Child, Command, Stdio},
     sync::{
@@ -16,6 +17,8 @@ use std::{
 };
 
 use nix::sched::{CloneFlags, unshare};
+
+use crate::program::end_group;
 
 type Task = Box<dyn FnOnce() + Send>;
 
@@ -92,6 +95,7 @@ impl Namespace {
 
     /// Starts a command inside.
     pub(crate) fn spawn(&self, mut command: Command) -> Running {
+        command.process_group(0);
         Running(self.run(move || command.spawn().unwrap()))
     }
 
@@ -144,8 +148,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        end_group(&mut self.0);
     }
 }
 

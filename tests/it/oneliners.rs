@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{BufRead, BufReader, Write},
     net::TcpListener,
     process::{Command, Stdio},
     time::Duration,
@@ -38,12 +38,11 @@ fn talk(command: &mut Command, bytes: &[u8]) -> Vec<u8> {
 /// socat as an echo server; waits until it listens.
 fn socat_echo(address: &str) -> Running {
     let mut server = Command::new("socat");
-    server.args(["-d", "-d", address, "EXEC:cat"]).stderr(Stdio::piped());
-    let mut child = server.spawn().unwrap();
-    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
+    let mut server = Running::start(server.args(["-d", "-d", address, "EXEC:cat"]).stderr(Stdio::piped()));
+    let mut lines = BufReader::new(server.child.stderr.take().unwrap()).lines();
     assert!(lines.by_ref().map_while(Result::ok).any(|line| line.contains("listening on")), "{address}");
     std::thread::spawn(move || lines.for_each(drop));
-    Running::of(child)
+    server
 }
 
 #[test]

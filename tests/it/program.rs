@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Lines, Read, Write},
     net::TcpStream,
+    os::unix::process::CommandExt,
     process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio},
 };
 
@@ -41,14 +42,9 @@ impl Running {
     /// Starts a command and keeps its standard output to be read.
     #[track_caller]
     pub(crate) fn start(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdout(Stdio::piped()).process_group(0).spawn().unwrap();
         let lines = child.stdout.take().map(|out| BufReader::new(out).lines());
         Self { child, lines }
-    }
-
-    /// Takes care of a process that was started elsewhere.
-    pub(crate) fn of(child: Child) -> Self {
-        Self { child, lines: None }
     }
 
     /// Waits until the process ends by itself.
@@ -83,9 +79,19 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        end_group(&mut self.child);
     }
+}
+
+/// Ends a process that leads a group of its own, with all that it forked, and reaps it.
+pub(crate) fn end_group(leader: &mut Child) {
+    if matches!(leader.try_wait(), Ok(Some(_))) {
+        // Its number may be another's by now.
+        return;
+    }
+    let group = nix::unistd::Pid::from_raw(i32::try_from(leader.id()).unwrap());
+    let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
+    let _ = leader.wait();
 }
 
 /// A running daemon and the address of its HTTP server.
