@@ -84,7 +84,7 @@ enum Command {
     Man(man::Man),
 }
 
-/// All commands: those of [`Command`], then one for each kind.
+/// All commands: those of `Command`, then one for each kind.
 pub fn command() -> clap::Command {
     Cli::command().subcommands(KINDS.iter().map(verb::command))
 }
