@@ -198,7 +198,7 @@ impl Console {
         self.progress.end();
         self.runs += 1;
         let show_hosts = self.runs == 1;
-        for table in summary::tables(run, show_hosts) {
+        for table in summary::tables(run, show_hosts, &self.units) {
             self.say(table.render(self.look.terminal).trim_end_matches('\n'));
         }
         for line in summary::lines(run, &self.units) {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::table::Table;
 use crate::{
     event::Finished,
-    outcome::{Notice, Sample, Samples},
+    outcome::{Notice, Sample, Samples, Unit},
     sink::{
         escape::peer,
         units::{self, Units},
@@ -30,7 +30,7 @@ pub(super) fn answer(notice: &Notice) -> Option<String> {
 }
 
 /// The tables of a run's record: hosts, interfaces, and any other list of records.
-pub(super) fn tables(run: &Finished, with_hosts: bool) -> Vec<Table> {
+pub(super) fn tables(run: &Finished, with_hosts: bool, units: &Units) -> Vec<Table> {
     let Value::Object(detail) = &run.detail else { return vec![] };
     let mut tables = vec![];
     for (key, value) in detail {
@@ -39,7 +39,7 @@ pub(super) fn tables(run: &Finished, with_hosts: bool) -> Vec<Table> {
             "hosts" if with_hosts => tables.push(hosts(items)),
             "hosts" => {}
             "interfaces" => tables.push(interfaces(items)),
-            _ => tables.extend(any(items)),
+            _ => tables.extend(any(run.job.kind, items, units)),
         }
     }
     tables
@@ -75,13 +75,17 @@ fn interfaces(items: &[Value]) -> Table {
     table
 }
 
-/// A list of records that share their keys.
-fn any(items: &[Value]) -> Option<Table> {
+/// A list of records that share their keys; one that is named like a measurement in seconds is shown as a time.
+fn any(kind: &str, items: &[Value], units: &Units) -> Option<Table> {
     let Some(Value::Object(first)) = items.first() else { return None };
     let head: Vec<&str> = first.keys().map(String::as_str).collect();
     let mut table = Table::new(&head);
     for item in items {
-        table.rows.push(head.iter().map(|key| text(&item[*key])).collect());
+        let shown = |key: &&str| match item[*key].as_f64() {
+            Some(value) if units.of(kind, key) == Some(Unit::Seconds) => units::seconds(value),
+            _ => text(&item[*key]),
+        };
+        table.rows.push(head.iter().map(shown).collect());
     }
     Some(table)
 }
@@ -134,6 +138,7 @@ fn measured(kind: &str, set: &Samples, units: &Units) -> String {
                 parts.push(format!("{words} {value}"));
             }
             Sample::Count(_) if *name == "count" => parts.push(format!("{value} found")),
+            Sample::Count(1) => parts.push(format!("{value} {}", words.strip_suffix('s').unwrap_or(&words))),
             Sample::Count(_) => parts.push(format!("{value} {words}")),
             Sample::Number(_) if value.ends_with('%') => parts.push(format!("{value} {words}")),
             _ => parts.push(format!("{words} {value}")),

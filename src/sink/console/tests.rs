@@ -179,6 +179,13 @@ fn any_record_is_shown_without_knowing_its_kind() {
 }
 
 #[test]
+fn one_of_a_thing_is_not_many_and_a_time_in_a_table_is_a_time() {
+    let detail = json!({ "targets": [{ "for": "tcp://db:5432", "rtt_min": 0.012 }] });
+    let (out, _) = verb([finished("ping", &[("attempts", Sample::Count(1))], detail)]);
+    assert_eq!(out, "tcp://db:5432\t12.0 ms\n1 attempt\n");
+}
+
+#[test]
 fn both_families_have_a_line_each() {
     let mut run = testing::finished("ping", "ping", Verdict::Passed);
     run.samples = ["ipv4", "ipv6"]
