@@ -39,6 +39,8 @@ mod falsenet;
 mod icmp;
 // The twelve one-liners, each against a real program that is not ours.
 mod oneliners;
+// tokio-cron-scheduler agrees on plain schedules.
+mod oracle;
 // Waits, interfaces, IPv6 and children, against real kernels, services and name servers.
 mod probes;
 // The README is true.
