@@ -23,7 +23,7 @@ use crate::{
         junit::Junit,
         tap::Tap,
     },
-    value::{Timespan, glob},
+    value::glob,
 };
 
 /// Run every job once, as a smoke check for CI
@@ -58,17 +58,8 @@ pub struct Once {
           default_missing_value = "-", require_equals = true)]
     tap: Option<PathBuf>,
 
-    /// How long runs and connections may go on after a signal
-    #[arg(long, value_name = "DURATION", default_value = "30s")]
-    grace: Timespan,
-
-    /// How long a connection must be silent before it is ended while draining
-    #[arg(long, value_name = "DURATION", default_value = "5s")]
-    drain_idle: Timespan,
-
-    /// Give up `CAP_NET_RAW` and `CAP_NET_BIND_SERVICE` too: no port below 1024, no raw ICMP
-    #[arg(long)]
-    drop_all: bool,
+    #[command(flatten)]
+    ending: session::Ending,
 }
 
 impl Once {
@@ -82,7 +73,7 @@ impl Once {
         let files = Files::of(&self.paths);
         let loaded = files.load_or_say(color)?;
         self.check_selected(&loaded)?;
-        let runtime = session::prepare(self.drop_all)?;
+        let runtime = session::prepare(self.ending.drop_all)?;
         trace::to_stderr();
         let (sinks, written) = self.sinks(&files.name(), color);
         let session = Session {
@@ -92,8 +83,8 @@ impl Once {
             sinks,
             shared: Shared::new(Registry::new(SERIES)),
             dropped: Counter::default(),
-            grace: self.grace.0,
-            drain_idle: self.drain_idle.0,
+            grace: self.ending.grace.0,
+            drain_idle: self.ending.drain_idle.0,
         };
         let summary = session::block_on(&runtime, session)?;
         let mut code = summary.exit_code();

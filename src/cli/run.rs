@@ -36,7 +36,6 @@ use crate::{
         queue::Queue,
     },
     sys::rights::{self, Right},
-    value::Timespan,
 };
 
 /// Run jobs on their schedules until ended, and serve metrics
@@ -81,17 +80,8 @@ pub struct Run {
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", value_parser = level())]
     log_level: Level,
 
-    /// How long runs and connections may go on after the first signal
-    #[arg(long, value_name = "DURATION", default_value = "30s")]
-    grace: Timespan,
-
-    /// How long a connection must be silent before it is ended while draining
-    #[arg(long, value_name = "DURATION", default_value = "5s")]
-    drain_idle: Timespan,
-
-    /// Give up `CAP_NET_RAW` and `CAP_NET_BIND_SERVICE` too: no port below 1024, no raw ICMP
-    #[arg(long)]
-    drop_all: bool,
+    #[command(flatten)]
+    ending: session::Ending,
 }
 
 /// The forms of the log.
@@ -127,7 +117,7 @@ impl Run {
         let registry = Registry::new(self.metrics_max_series);
         let metrics = Metrics::new(registry.clone())
             .map_err(|error| out::fail(Code::Failed, format_args!("set up the metrics: {error}")))?;
-        let runtime = session::prepare(self.drop_all)?;
+        let runtime = session::prepare(self.ending.drop_all)?;
         let log = self.log(log, color, &metrics)?;
         let history = History::new();
         let session = Session {
@@ -137,8 +127,8 @@ impl Run {
             sinks: vec![Box::new(metrics.sink()), Box::new(history.sink()), Box::new(log)],
             shared: Shared::new(registry),
             dropped: metrics.events_dropped.clone(),
-            grace: self.grace.0,
-            drain_idle: self.drain_idle.0,
+            grace: self.ending.grace.0,
+            drain_idle: self.ending.drain_idle.0,
         };
         runtime.block_on(self.serve(session, metrics, history))
     }

@@ -27,10 +27,27 @@ use crate::{
         units::Units,
     },
     sys::rights::{self, Right},
+    value::Timespan,
 };
 
 /// Events that may wait for the sinks.
 const EVENTS: usize = 4096;
+
+/// The flags of rights and ends that `run` and `once` share.
+#[derive(clap::Args, Debug)]
+pub struct Ending {
+    /// How long runs and connections may go on after the first signal
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    pub grace: Timespan,
+
+    /// How long a connection must be silent before it is ended while draining
+    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    pub drain_idle: Timespan,
+
+    /// Give up `CAP_NET_RAW` and `CAP_NET_BIND_SERVICE` too: no port below 1024, no raw ICMP
+    #[arg(long)]
+    pub drop_all: bool,
+}
 
 /// What the engine is started with.
 pub struct Session {

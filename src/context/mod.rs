@@ -204,11 +204,6 @@ impl Context {
         self.tasks.wait().await;
     }
 
-    /// How many tasks of the run go on.
-    pub fn task_count(&self) -> usize {
-        self.tasks.len()
-    }
-
     /// Tells the sinks what happened.
     pub fn notice(&self, notice: Notice) {
         self.observer.notice(notice);

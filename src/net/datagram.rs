@@ -7,6 +7,7 @@ use std::{
     io::{self, IoSlice, IoSliceMut},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::{AsRawFd as _, RawFd},
+    time::Duration,
 };
 
 use nix::sys::socket::{
@@ -16,12 +17,17 @@ use nix::sys::socket::{
 use tokio::{
     io::Interest,
     net::{UdpSocket, UnixDatagram},
+    time::sleep,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{listen::Socket, stream::Peer};
 
 /// The largest datagram that is taken whole; a Unix one can be larger than a UDP one.
 pub const LARGEST: usize = 256 << 10;
+
+/// The pause after an error of a receive.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A datagram socket that many peers speak to.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +75,31 @@ impl<'a> Port<'a> {
         match self {
             Self::Udp(udp) => udp.async_io(Interest::READABLE, || receive(fd, buffer)).await,
             Self::Unix(unix) => receive_unix(unix, buffer).await,
+        }
+    }
+
+    /// Hands on each datagram that comes, until it is told to stop. An error of a receive is about an earlier answer, or a
+    /// lack of memory: it is told, and after a pause the port goes on.
+    pub async fn serve(
+        self,
+        stop: &CancellationToken,
+        mut take: impl FnMut(Arrived, &[u8]) + Send,
+        mut told: impl FnMut(io::Error) + Send,
+    ) {
+        let mut buffer = vec![0; LARGEST + 1];
+        loop {
+            let received = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                received = self.receive(&mut buffer) => received,
+            };
+            match received {
+                Ok(arrived) => take(arrived, &buffer[..arrived.length]),
+                Err(error) => {
+                    told(error);
+                    sleep(PAUSE).await;
+                }
+            }
         }
     }
 

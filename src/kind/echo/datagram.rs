@@ -5,13 +5,10 @@
 
 use std::{
     collections::HashMap,
-    io,
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::Echo;
@@ -19,7 +16,7 @@ use crate::{
     context::Shared,
     kind::service::Books,
     net::{
-        datagram::{Arrived, LARGEST, Port},
+        datagram::{Arrived, Port},
         listen::Listener,
         rate::Bucket,
         stream::Peer,
@@ -46,9 +43,6 @@ const FIRST_CLIENT_PORT: u16 = 1024;
 /// So many sources are told apart; beyond it all begin anew.
 const SOURCES: usize = 65_536;
 
-/// After an error of the listener.
-const PAUSE: Duration = Duration::from_millis(100);
-
 impl Datagrams {
     pub(super) fn new(
         spec: &Echo,
@@ -70,28 +64,9 @@ impl Datagrams {
     }
 
     /// Answers the datagrams of one socket until it is told to stop.
-    pub(super) async fn serve(
-        &self,
-        port: Port<'_>,
-        address: &str,
-        stop: &CancellationToken,
-    ) -> io::Result<()> {
-        let mut buffer = vec![0; LARGEST + 1];
-        loop {
-            let received = tokio::select! {
-                biased;
-                () = stop.cancelled() => return Ok(()),
-                received = port.receive(&mut buffer) => received,
-            };
-            match received {
-                Ok(arrived) => self.answer(port, arrived, &buffer[..arrived.length]),
-                // An error here is about an earlier answer, or a lack of memory: neither ends the echo.
-                Err(error) => {
-                    self.books.warn(format!("receive on {address}: {error}"));
-                    sleep(PAUSE).await;
-                }
-            }
-        }
+    pub(super) async fn serve(&self, port: Port<'_>, address: &str, stop: &CancellationToken) {
+        let told = |error| self.books.warn(format!("receive on {address}: {error}"));
+        port.serve(stop, |arrived, bytes| self.answer(port, arrived, bytes), told).await;
     }
 
     fn answer(&self, port: Port<'_>, arrived: Arrived, bytes: &[u8]) {

@@ -5,7 +5,6 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -13,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::mpsc, time::sleep};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{Forward, gate::SourceSlot, serve::Service, session::Session, upstream::Route};
@@ -92,24 +91,10 @@ impl Datagrams {
         listener: &Arc<Listener>,
         route: &Arc<Route>,
         stop: &CancellationToken,
-    ) -> io::Result<()> {
-        let Some(port) = Port::of(listener.socket()) else { return Ok(()) };
-        let mut buffer = vec![0; LARGEST + 1];
-        loop {
-            let received = tokio::select! {
-                biased;
-                () = stop.cancelled() => return Ok(()),
-                received = port.receive(&mut buffer) => received,
-            };
-            match received {
-                Ok(arrived) => self.take(index, listener, route, arrived, &buffer[..arrived.length]),
-                // An error here is about an earlier answer, or a lack of memory: neither ends the listener.
-                Err(error) => {
-                    self.service.books.warn(format!("receive on {}: {error}", listener.address));
-                    sleep(PAUSE).await;
-                }
-            }
-        }
+    ) {
+        let Some(port) = Port::of(listener.socket()) else { return };
+        let told = |error| self.service.books.warn(format!("receive on {}: {error}", listener.address));
+        port.serve(stop, |arrived, bytes| self.take(index, listener, route, arrived, bytes), told).await;
     }
 
     fn take(
@@ -252,6 +237,3 @@ impl Table {
         }
     }
 }
-
-/// After an error of the listener.
-const PAUSE: Duration = Duration::from_millis(100);

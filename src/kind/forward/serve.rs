@@ -61,7 +61,8 @@ pub(super) async fn run(spec: &Forward, cx: &Context) -> Result<Outcome, Error> 
         let address = listener.address.clone();
         service::spawn_loop(cx, &address, &failed, async move {
             if Port::of(listener.socket()).is_some() {
-                datagrams.listen(index, &listener, &route, &stop).await
+                datagrams.listen(index, &listener, &route, &stop).await;
+                Ok(())
             } else {
                 accept::accept(listener.socket(), &Door { service, route }, &stop).await
             }
