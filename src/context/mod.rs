@@ -23,6 +23,7 @@ use crate::{
         interface::Snapshots,
         listen::{self, Listener},
         resolve::Resolver,
+        workers::Workers,
     },
     outcome::{Notice, Verdict},
     value::Endpoint,
@@ -39,6 +40,8 @@ pub struct Shared {
     pub hops: Arc<Hops>,
     /// All open listeners.
     pub listeners: listen::Pool,
+    /// The threads that carry connections.
+    pub workers: Workers,
     /// The machine's interfaces, read at most once a second.
     pub interfaces: Snapshots,
     /// Everything with a `job_name`.
@@ -53,6 +56,7 @@ impl Shared {
             probers: Probers::default(),
             hops: Arc::default(),
             listeners: listen::Pool::default(),
+            workers: Workers::default(),
             interfaces: Snapshots::default(),
             registry,
         })

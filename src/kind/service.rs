@@ -97,7 +97,7 @@ impl Books {
         self.active.fetch_add(1, Ordering::Relaxed);
         self.shown_active.add(1.0);
         let (books, started) = (self.clone(), Instant::now());
-        let end = End { close: Close::Bug, received_bytes: 0, sent_bytes: 0 };
+        let end = End::without_bytes(Close::Bug);
         Open { books, peer, upstream: String::new(), started, end, engine }
     }
 
@@ -222,9 +222,11 @@ pub(super) fn spawn_loop(
     failed: &mpsc::Sender<Error>,
     task: impl Future<Output = io::Result<()>> + Send + 'static,
 ) {
-    let task = cx.spawn(task);
+    let seat = cx.shared().workers.seat();
+    let task = cx.tasks().spawn_on(task, &seat);
     let (operation, failed) = (format!("accept on {address}"), failed.clone());
     cx.spawn(async move {
+        let _seat = seat;
         let error = match task.await {
             Ok(Ok(())) => return,
             Ok(Err(source)) => net::Error::System { operation, source }.into(),

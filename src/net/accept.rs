@@ -8,15 +8,13 @@ use std::{future::Future, io, time::Duration};
 use tokio::{sync::Notify, task::yield_now, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    listen::Socket,
-    stream::{Peer, Stream},
-};
+use super::{listen::Socket, stream::Accepted};
+use crate::sys::accept::Acceptor;
 
 /// Who takes connections.
 pub trait Host: Sync {
     /// Takes a connection; while this goes on no other is accepted.
-    fn welcome(&self, stream: Stream, peer: Peer) -> impl Future<Output = ()> + Send;
+    fn welcome(&self, client: Accepted) -> impl Future<Output = ()> + Send;
     /// Tells the operator that this machine is short of something.
     fn warn(&self, message: String);
     /// Wakes when a descriptor became free.
@@ -33,21 +31,22 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Accepts until it is told to stop. `Err`: the listener is of no use any more.
 pub async fn accept(socket: &Socket, host: &impl Host, stop: &CancellationToken) -> io::Result<()> {
+    let listener = register(socket)?;
     let mut pause = FIRST_PAUSE;
     let (mut accepted, mut errors) = (0, 0);
     loop {
         let result = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(()),
-            result = accept_one(socket) => result,
+            result = listener.accept() => result,
         };
         match result {
-            Ok((stream, peer)) => {
+            Ok((socket, peer)) => {
                 (pause, errors) = (FIRST_PAUSE, 0);
                 tokio::select! {
                     biased;
                     () = stop.cancelled() => return Ok(()),
-                    () = host.welcome(stream, peer) => {}
+                    () = host.welcome(Accepted::new(socket, &peer)) => {}
                 }
                 accepted += 1;
                 if accepted % BATCH == 0 {
@@ -74,14 +73,11 @@ pub async fn accept(socket: &Socket, host: &impl Host, stop: &CancellationToken)
     }
 }
 
-async fn accept_one(socket: &Socket) -> io::Result<(Stream, Peer)> {
+/// The listener as a descriptor of its own: another run may accept from the same one, on this runtime or another.
+fn register(socket: &Socket) -> io::Result<Acceptor> {
     match socket {
-        Socket::Tcp(tcp) => tcp.accept().await.map(|(stream, peer)| (Stream::Tcp(stream), Peer::ip(peer))),
-        Socket::Unix(unix) => {
-            let (stream, _) = unix.accept().await?;
-            let peer = stream.peer_addr()?;
-            Ok((Stream::Unix(stream), Peer::unix(&peer)))
-        }
+        Socket::Tcp(tcp) => Acceptor::new(tcp.try_clone()?.into()),
+        Socket::Unix(unix) => Acceptor::new(unix.try_clone()?.into()),
         Socket::Udp(_) | Socket::Unixgram(_) => {
             Err(io::Error::new(io::ErrorKind::Unsupported, "a datagram socket takes no connections"))
         }

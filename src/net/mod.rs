@@ -14,6 +14,7 @@ pub mod relay;
 pub mod resolve;
 pub mod rtt;
 pub mod stream;
+pub mod workers;
 
 use std::io;
 

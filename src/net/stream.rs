@@ -11,7 +11,7 @@ use std::{
 };
 
 use nix::sys::socket::UnixAddr;
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{SockAddr, SockRef, Socket, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::{TcpStream, UnixStream},
@@ -35,12 +35,43 @@ pub enum Peer {
     Unix(UnixAddr),
 }
 
+/// A connection that was accepted and belongs to no runtime yet.
+#[derive(Debug)]
+pub struct Accepted {
+    socket: Socket,
+    /// Who is at the other end.
+    pub peer: Peer,
+}
+
 /// After so long without a byte the kernel asks the peer whether it is there.
 const KEEPALIVE_IDLE: Duration = Duration::from_mins(1);
 /// And again after this.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// So often.
 const KEEPALIVE_RETRIES: u32 = 4;
+
+impl Accepted {
+    pub(super) fn new(socket: Socket, peer: &SockAddr) -> Self {
+        let peer = peer.as_socket().map_or_else(|| Peer::unix(peer), Peer::ip);
+        Self { socket, peer }
+    }
+
+    /// Breaks the connection off.
+    pub fn reset(self) {
+        if matches!(self.peer, Peer::Ip(_)) {
+            // It fails only where the peer has broken the connection off already.
+            let _ = self.socket.set_linger(Some(Duration::ZERO));
+        }
+    }
+
+    /// Registers it with the runtime of the caller, which carries it from now on.
+    pub fn register(self) -> io::Result<Stream> {
+        match self.peer {
+            Peer::Ip(_) => TcpStream::from_std(self.socket.into()).map(Stream::Tcp),
+            Peer::Unix(_) => UnixStream::from_std(self.socket.into()).map(Stream::Unix),
+        }
+    }
+}
 
 impl Stream {
     /// Sets a connection of a service up: no delay, and an idle peer that vanished is noticed within two minutes.
@@ -121,8 +152,8 @@ impl Peer {
     }
 
     /// A peer of a Unix socket; one whose name does not fit counts as one without.
-    pub fn unix(address: &tokio::net::unix::SocketAddr) -> Self {
-        let name = match (address.as_pathname(), address.as_abstract_name()) {
+    fn unix(address: &SockAddr) -> Self {
+        let name = match (address.as_pathname(), address.as_abstract_namespace()) {
             (Some(path), _) => UnixAddr::new(path).ok(),
             (_, Some(name)) => UnixAddr::new_abstract(name).ok(),
             _ => None,

@@ -1,5 +1,6 @@
 //! The system calls that nobody wraps; the only place where `unsafe` may appear.
 
+pub mod accept;
 pub mod ethtool;
 pub mod gai;
 pub mod icmp;

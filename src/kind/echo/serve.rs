@@ -10,7 +10,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Echo, datagram::Datagrams, metrics};
 use crate::{
-    context::Context,
+    context::{Context, Shared},
     kind::{
         Error,
         service::{self, Books, Families},
@@ -19,13 +19,14 @@ use crate::{
         accept::{self, Host},
         datagram::Port,
         relay::{self, Abort, Ending, Lane, Limits, Watch},
-        stream::{Peer, Stream},
+        stream::Accepted,
     },
     outcome::{Close, Outcome},
 };
 
 /// All that the connections of a run share.
 struct Service {
+    shared: Arc<Shared>,
     books: Arc<Books>,
     slots: Arc<Semaphore>,
     limits: Limits,
@@ -90,6 +91,7 @@ impl Service {
         let mut ending = service::ending(cx);
         ending.kill = ending.kill.child_token();
         Self {
+            shared: cx.shared().clone(),
             books,
             slots: Arc::new(Semaphore::new(spec.max_connections.0 as usize)),
             limits: Limits { idle, half_closed: idle, abort: Abort::Reset },
@@ -104,21 +106,27 @@ impl Service {
 struct Door(Arc<Service>);
 
 impl Host for Door {
-    async fn welcome(&self, client: Stream, peer: Peer) {
+    async fn welcome(&self, client: Accepted) {
         let service = self.0.clone();
-        let mut open = service.books.open(peer, "copy");
+        let mut open = service.books.open(client.peer, "copy");
         // It may be that the job is cancelled while this one waits for its turn.
         open.expect(Close::Drained);
         let Ok(slot) = service.slots.clone().acquire_owned().await else { return };
         open.expect(Close::Bug);
-        self.0.tasks.spawn(async move {
-            let _slot = slot;
+        let seat = service.shared.workers.seat();
+        let handle = (*seat).clone();
+        let carry = async move {
+            let place = (slot, seat);
+            let Ok(client) = client.register() else { return open.close(Close::Resources) };
             // What fails here is a connection that is gone already; the relay finds out why.
             let _ = client.prepare();
             let lane = Lane { watch: service.watch.clone(), ..Lane::default() };
             let end = relay::echo(client, lane, &service.limits, &service.ending).await;
+            // Free before the books say so: who hears of the close may come in.
+            drop(place);
             open.end(end);
-        });
+        };
+        self.0.tasks.spawn_on(carry, &handle);
     }
 
     fn warn(&self, message: String) {

@@ -25,8 +25,9 @@ use crate::{
         dial::Source,
         listen::Listener,
         rate::Bucket,
-        relay::{self, Abort, Ending, Lane, Limits},
-        stream::{Peer, Stream},
+        relay::{self, Abort, End, Ending, Lane, Limits},
+        stream::{Accepted, Stream},
+        workers::Workers,
     },
     outcome::{Close, Outcome},
     value::{self, Endpoint, Timespan},
@@ -142,13 +143,17 @@ impl Service {
         Ok(Self { books, gate, connector, ending, limits, up: bucket(), down: bucket(), tasks })
     }
 
+    fn workers(&self) -> &Workers {
+        &self.connector.shared.workers
+    }
+
     /// Starts a task that `Context::drained` waits for.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(task);
     }
 
     /// One connection from its upstream's choice to its end.
-    async fn forward(&self, client: Stream, route: &Route, mut open: Open) {
+    async fn forward(&self, client: Stream, route: &Route, open: &mut Open) -> End {
         let peer = open.peer;
         let reached = tokio::select! {
             biased;
@@ -158,8 +163,8 @@ impl Service {
         };
         let (upstream, target, _busy) = match reached {
             Ok((Far::Stream(upstream), target, busy)) => (upstream, target, busy),
-            Ok(_) => return refuse(client, open, Close::NoUpstream),
-            Err(close) => return refuse(client, open, close),
+            Ok(_) => return refuse(client, Close::NoUpstream),
+            Err(close) => return refuse(client, close),
         };
         for stream in [&client, &upstream] {
             // What fails here is a connection that is gone already; the relay finds out why.
@@ -167,19 +172,18 @@ impl Service {
         }
         let up = Lane { counter: target.received.clone(), bucket: self.up.clone(), watch: None };
         let down = Lane { counter: target.sent.clone(), bucket: self.down.clone(), watch: None };
-        let end = relay::relay(client, upstream, up, down, &self.limits, &self.ending).await;
-        open.end(end);
+        relay::relay(client, upstream, up, down, &self.limits, &self.ending).await
     }
 }
 
 /// Breaks a client off that cannot be served.
-fn refuse(client: Stream, open: Open, close: Close) {
+fn refuse(client: Stream, close: Close) -> End {
     client.reset();
-    open.close(close);
+    End::without_bytes(close)
 }
 
 /// A client that waits for its turn; where that never comes it is broken off, or it would take the close for an empty answer.
-struct Waiting(Option<Stream>);
+struct Waiting(Option<Accepted>);
 
 impl Drop for Waiting {
     fn drop(&mut self) {
@@ -196,10 +200,12 @@ struct Door {
 }
 
 impl Host for Door {
-    async fn welcome(&self, client: Stream, peer: Peer) {
+    async fn welcome(&self, client: Accepted) {
+        let peer = client.peer;
         let mut open = self.service.books.open(peer, "copy");
         if !self.service.gate.admits(&peer) {
-            return refuse(client, open, Close::Denied);
+            client.reset();
+            return open.close(Close::Denied);
         }
         // It may be that the job is cancelled while this one waits for its turn.
         open.expect(Close::Drained);
@@ -208,7 +214,10 @@ impl Host for Door {
         let Some(client) = waiting.0.take() else { return };
         let slot = match entered {
             Ok(slot) => slot,
-            Err(close) => return refuse(client, open, close),
+            Err(close) => {
+                client.reset();
+                return open.close(close);
+            }
         };
         open.expect(Close::Bug);
         self.start(client, open, slot);
@@ -224,11 +233,20 @@ impl Host for Door {
 }
 
 impl Door {
-    fn start(&self, client: Stream, open: Open, slot: Slot) {
+    fn start(&self, client: Accepted, mut open: Open, slot: Slot) {
         let (service, route) = (self.service.clone(), self.route.clone());
-        self.service.spawn(async move {
-            let _slot = slot;
-            service.forward(client, &route, open).await;
-        });
+        let seat = service.workers().seat();
+        let handle = (*seat).clone();
+        let carry = async move {
+            let place = (slot, seat);
+            let end = match client.register() {
+                Ok(client) => service.forward(client, &route, &mut open).await,
+                Err(_) => End::without_bytes(Close::Resources),
+            };
+            // Free before the books say so: who hears of the close may come in.
+            drop(place);
+            open.end(end);
+        };
+        self.service.tasks.spawn_on(carry, &handle);
     }
 }

@@ -12,12 +12,13 @@ mod unix;
 use std::{
     collections::HashMap,
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdUdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket as StdUdpSocket},
+    os::unix::net::UnixListener,
     path::Path,
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-use tokio::net::{TcpListener, UdpSocket, UnixDatagram, UnixListener};
+use tokio::net::{UdpSocket, UnixDatagram};
 
 use crate::value::{Bind, Endpoint, Family, Host, Ports, SocketPath, many::path};
 
@@ -58,7 +59,7 @@ fn is_any_v4(endpoint: &Endpoint) -> bool {
     matches!(endpoint, Endpoint::Tcp(Host::Ip(ip), _) | Endpoint::Udp(Host::Ip(ip), _) if *ip == Ipv4Addr::UNSPECIFIED)
 }
 
-/// An open listening socket.
+/// An open listening socket. One that takes connections belongs to no runtime: whoever accepts registers it with its own.
 #[derive(Debug)]
 pub enum Socket {
     /// TCP.

@@ -24,7 +24,7 @@ pub(super) fn open(net: Net, at: SocketAddr, only_v6: bool) -> io::Result<Socket
             socket.set_reuse_address(true)?;
             rights::with(Right::NetBindService, || socket.bind(&at.into()))?;
             socket.listen(BACKLOG)?;
-            tokio::net::TcpListener::from_std(socket.into()).map(Socket::Tcp)
+            Ok(Socket::Tcp(socket.into()))
         }
         Net::Udp => {
             // Tells the address that a datagram was sent to, so that the answer leaves from it.

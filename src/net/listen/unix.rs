@@ -11,7 +11,7 @@ use std::{
 
 use nix::sys::stat::{Mode, fchmod};
 use socket2::{Domain, SockAddr, Type};
-use tokio::net::{UnixDatagram, UnixListener};
+use tokio::net::UnixDatagram;
 
 use super::{Socket, socket::BACKLOG};
 use crate::{
@@ -36,7 +36,7 @@ pub(super) fn open(endpoint: &Endpoint) -> io::Result<(Socket, Option<Guard>)> {
     };
     let socket = if kind == Type::STREAM {
         socket.listen(BACKLOG)?;
-        Socket::Unix(UnixListener::from_std(socket.into())?)
+        Socket::Unix(socket.into())
     } else {
         Socket::Unixgram(UnixDatagram::from_std(socket.into())?)
     };

@@ -74,6 +74,13 @@ pub struct End {
     pub sent_bytes: u64,
 }
 
+impl End {
+    /// Ended before a byte passed.
+    pub fn without_bytes(close: Close) -> Self {
+        Self { close, received_bytes: 0, sent_bytes: 0 }
+    }
+}
+
 /// Passes bytes both ways between a client and an upstream.
 pub async fn relay(
     client: Stream,

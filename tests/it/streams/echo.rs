@@ -13,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{PATIENCE, Service, assert_reset, noise, process, read_all, spec};
+use super::{PATIENCE, Service, assert_broken_off, assert_reset, noise, process, read_all, spec};
 
 /// Case 55: all is echoed, then the end.
 #[tokio::test]
@@ -208,8 +208,7 @@ async fn a_message_ends_the_service_and_it_has_passed() {
 #[tokio::test]
 async fn a_silent_client_is_ended() {
     let service = Service::echo("{ listen: 0, idle_timeout: 100ms }").await;
-    let mut client = service.connect().await;
-    assert_reset(&read_all(&mut client).await.1);
+    assert_broken_off(&service).await;
     assert_eq!(service.end().await.1, [Close::IdleTimeout]);
 }
 

@@ -15,8 +15,8 @@ use tokio::{
 };
 
 use super::{
-    BlackHole, PATIENCE, Service, assert_reset, next, nobody, noise, open, read_all, reset, server, spec,
-    through,
+    BlackHole, PATIENCE, Service, assert_broken_off, assert_reset, next, nobody, noise, open, read_all,
+    reset, server, spec, through,
 };
 
 /// Case 9.
@@ -24,8 +24,7 @@ use super::{
 async fn a_refusal_is_passed_on_with_its_reason() {
     let to = nobody();
     let service = Service::forward(&format!("{{ listen: 0, to: '{to}' }}")).await;
-    let mut client = service.connect().await;
-    assert_reset(&read_all(&mut client).await.1);
+    assert_broken_off(&service).await;
     let recorder = service.recorder.clone();
     let (outcome, closes) = service.end().await;
     assert_eq!(closes, [Close::Refused]);
@@ -69,8 +68,7 @@ async fn a_silent_upstream_is_a_connect_timeout() {
     let hole = BlackHole::new("127.0.0.1:0");
     let service =
         Service::forward(&format!("{{ listen: 0, to: '{}', connect_timeout: 200ms }}", hole.address)).await;
-    let mut client = service.connect().await;
-    assert_reset(&read_all(&mut client).await.1);
+    assert_broken_off(&service).await;
     assert_eq!(service.end().await.1, [Close::ConnectTimeout]);
 }
 

@@ -227,6 +227,15 @@ async fn read_all(stream: &mut TcpStream) -> (Vec<u8>, io::Result<()>) {
     }
 }
 
+/// Connects where no client is wanted: the break may come as early as the connection itself.
+async fn assert_broken_off(service: &Service) {
+    let broken = match TcpStream::connect(service.at(0)).await {
+        Ok(mut client) => read_all(&mut client).await.1,
+        Err(error) => Err(error),
+    };
+    assert_reset(&broken);
+}
+
 #[track_caller]
 fn assert_reset(result: &io::Result<()>) {
     assert_eq!(result.as_ref().map_err(io::Error::kind), Err(io::ErrorKind::ConnectionReset));

@@ -1,0 +1,111 @@
+//! The threads that carry connections: one single-threaded runtime a core, so that a connection's work never moves between
+//! cores and a wake-up costs no system call. Not the engine's runtime, which schedules jobs.
+//!
+//! They start at the first connection of the process. A task that stands on one of them must never block.
+
+use std::{
+    cell::Cell,
+    ops::Deref,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use tokio::runtime::{Builder, Handle};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// All workers of the process.
+#[derive(Debug, Default)]
+pub struct Workers(OnceLock<Vec<Arc<Worker>>>);
+
+#[derive(Debug)]
+struct Worker {
+    number: usize,
+    handle: Handle,
+    seats: AtomicUsize,
+    /// Ends the thread with the last who holds the worker; `None`: it is the runtime of whoever asked.
+    _stop: Option<DropGuard>,
+}
+
+/// A place on a worker for a connection or a listener, counted until it is dropped.
+#[derive(Debug)]
+pub struct Seat(Arc<Worker>);
+
+/// More workers than this help nobody.
+const MOST: usize = 64;
+
+thread_local! {
+    static NUMBER: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+impl Workers {
+    /// A place on the worker that carries least; the caller's own where several carry the same.
+    pub fn seat(&self) -> Seat {
+        let workers = self.0.get_or_init(start);
+        let here = NUMBER.get();
+        let load = |worker: &&Arc<Worker>| (worker.seats.load(Ordering::Relaxed), worker.number != here);
+        let Some(worker) = workers.iter().min_by_key(load) else { return Seat(Arc::new(Worker::own())) };
+        worker.seats.fetch_add(1, Ordering::Relaxed);
+        Seat(worker.clone())
+    }
+}
+
+/// As many as there are cores, or as many as the system lets start.
+fn start() -> Vec<Arc<Worker>> {
+    let count = thread::available_parallelism().map_or(1, usize::from).min(MOST);
+    (0..count).map_while(|number| Worker::start(number).ok()).map(Arc::new).collect()
+}
+
+impl Worker {
+    fn start(number: usize) -> std::io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        thread::Builder::new().name(format!("relay-{number}")).spawn(move || {
+            NUMBER.set(number);
+            runtime.block_on(stopped.cancelled());
+        })?;
+        Ok(Self { number, handle, seats: AtomicUsize::new(0), _stop: Some(stop.drop_guard()) })
+    }
+
+    /// Where no thread can be started, the caller's runtime carries its connections too.
+    fn own() -> Self {
+        Self { number: usize::MAX, handle: Handle::current(), seats: AtomicUsize::new(1), _stop: None }
+    }
+}
+
+impl Deref for Seat {
+    type Target = Handle;
+
+    /// Where to spawn what stands on this place.
+    fn deref(&self) -> &Handle {
+        &self.0.handle
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.seats.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn places_go_to_the_worker_that_carries_least() {
+        let workers = Workers::default();
+        let count = thread::available_parallelism().map_or(1, usize::from).min(MOST);
+        let seats: Vec<Seat> = (0..2 * count).map(|_| workers.seat()).collect();
+        let mut numbers: Vec<usize> = seats.iter().map(|seat| seat.0.number).collect();
+        numbers.sort_unstable();
+        let twice: Vec<usize> = (0..count).flat_map(|number| [number, number]).collect();
+        assert_eq!(numbers, twice);
+        let name = seats[0].spawn(async { thread::current().name().map(str::to_owned) }).await.unwrap();
+        assert!(name.unwrap().starts_with("relay-"));
+    }
+}
