@@ -13,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{PATIENCE, Service, assert_broken_off, assert_reset, noise, process, read_all, spec};
+use super::{PATIENCE, Service, assert_broken_off, noise, process, read_all, spec};
 
 /// Case 55: all is echoed, then the end.
 #[tokio::test]
