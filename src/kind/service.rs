@@ -11,10 +11,7 @@ use std::{
     },
 };
 
-use tokio::{
-    sync::{Notify, mpsc},
-    time::Instant,
-};
+use tokio::{sync::mpsc, time::Instant};
 
 use super::Error;
 use crate::{
@@ -22,6 +19,7 @@ use crate::{
     meter::{Counter, Gauge, Meters},
     net::{
         self,
+        descriptors::Descriptors,
         relay::{End, Ending},
         stream::Peer,
     },
@@ -61,8 +59,8 @@ pub(super) struct Books {
     shown_active: Gauge,
     active: AtomicI64,
     counts: Counts,
-    /// Wakes whoever waits for a descriptor.
-    pub(super) freed: Notify,
+    /// Who is told that a connection has given its descriptors back.
+    descriptors: Arc<Descriptors>,
 }
 
 /// What the run's samples are made of.
@@ -86,7 +84,7 @@ impl Books {
             families,
             active: AtomicI64::new(0),
             counts: Counts::default(),
-            freed: Notify::new(),
+            descriptors: cx.shared().descriptors.clone(),
         })
     }
 
@@ -175,7 +173,7 @@ impl Drop for Open {
         books.meters.counter(books.families.closes, &[close.as_str(), &self.upstream]).inc();
         books.active.fetch_sub(1, Ordering::Relaxed);
         books.shown_active.add(-1.0);
-        books.freed.notify_waiters();
+        books.descriptors.free();
         books.observer.notice(Notice::ConnectionClosed {
             peer: self.peer.to_string(),
             upstream: std::mem::take(&mut self.upstream),

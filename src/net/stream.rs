@@ -5,6 +5,7 @@
 use std::{
     fmt, io,
     net::{IpAddr, Shutdown, SocketAddr},
+    os::fd::{AsRawFd, RawFd},
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -35,10 +36,11 @@ pub enum Peer {
     Unix(UnixAddr),
 }
 
-/// A connection that was accepted and belongs to no runtime yet.
+/// A connection that was accepted and belongs to no runtime yet. Dropped, it is broken off: the client must not take the
+/// close for an empty answer.
 #[derive(Debug)]
 pub struct Accepted {
-    socket: Socket,
+    socket: Option<Socket>,
     /// Who is at the other end.
     pub peer: Peer,
 }
@@ -53,22 +55,37 @@ const KEEPALIVE_RETRIES: u32 = 4;
 impl Accepted {
     pub(super) fn new(socket: Socket, peer: &SockAddr) -> Self {
         let peer = peer.as_socket().map_or_else(|| Peer::unix(peer), Peer::ip);
-        Self { socket, peer }
+        Self { socket: Some(socket), peer }
     }
 
-    /// Breaks the connection off.
-    pub fn reset(self) {
-        if matches!(self.peer, Peer::Ip(_)) {
-            // It fails only where the peer has broken the connection off already.
-            let _ = self.socket.set_linger(Some(Duration::ZERO));
+    /// The number of its descriptor.
+    pub(super) fn number(&self) -> RawFd {
+        self.socket.as_ref().map_or(-1, AsRawFd::as_raw_fd)
+    }
+
+    /// Moves it to the lowest number that is free now, if there is a lower one.
+    pub(super) fn renumber(&mut self) {
+        let copy = self.socket.as_ref().and_then(|socket| socket.try_clone().ok());
+        if let Some(copy) = copy.filter(|copy| copy.as_raw_fd() < self.number()) {
+            self.socket = Some(copy);
         }
     }
 
     /// Registers it with the runtime of the caller, which carries it from now on.
-    pub fn register(self) -> io::Result<Stream> {
+    pub fn register(mut self) -> io::Result<Stream> {
+        let socket = self.socket.take().ok_or(io::ErrorKind::NotConnected)?;
         match self.peer {
-            Peer::Ip(_) => TcpStream::from_std(self.socket.into()).map(Stream::Tcp),
-            Peer::Unix(_) => UnixStream::from_std(self.socket.into()).map(Stream::Unix),
+            Peer::Ip(_) => TcpStream::from_std(socket.into()).map(Stream::Tcp),
+            Peer::Unix(_) => UnixStream::from_std(socket.into()).map(Stream::Unix),
+        }
+    }
+}
+
+impl Drop for Accepted {
+    fn drop(&mut self) {
+        if let (Some(socket), Peer::Ip(_)) = (&self.socket, self.peer) {
+            // It fails only where the peer has broken the connection off already.
+            let _ = socket.set_linger(Some(Duration::ZERO));
         }
     }
 }

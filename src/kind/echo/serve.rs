@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::{
-    sync::{Notify, Semaphore, mpsc},
+    sync::{Semaphore, mpsc},
     time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -16,7 +16,7 @@ use crate::{
         service::{self, Books, Families},
     },
     net::{
-        accept::{self, Host},
+        accept::{self, Full, Host},
         datagram::Port,
         relay::{self, Abort, Ending, Lane, Limits, Watch},
         stream::Accepted,
@@ -53,13 +53,13 @@ pub(super) async fn run(spec: &Echo, cx: &Context) -> Result<Outcome, Error> {
         let (service, datagrams, stop) = (service.clone(), datagrams.clone(), stop.clone());
         let address = listener.address.clone();
         service::spawn_loop(cx, &address, &failed, async move {
-            match Port::of(listener.socket()) {
-                Some(port) => {
-                    datagrams.serve(port, &listener.address, &stop).await;
-                    Ok(())
-                }
-                None => accept::accept(listener.socket(), &Door(service), &stop).await,
-            }
+            let Some(port) = Port::of(listener.socket()) else {
+                let descriptors = service.shared.descriptors.clone();
+                let door = Door(service);
+                return accept::accept(listener.socket(), &door, &descriptors, Full::Wait, &stop).await;
+            };
+            datagrams.serve(port, &listener.address, &stop).await;
+            Ok(())
         });
     }
     cx.ready(addresses);
@@ -133,7 +133,9 @@ impl Host for Door {
         self.0.books.warn(message);
     }
 
-    fn freed(&self) -> &Notify {
-        &self.0.books.freed
+    fn turn_away(&self, client: Accepted) {
+        let open = self.0.books.open(client.peer, "copy");
+        drop(client);
+        open.close(Close::Resources);
     }
 }

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod datagrams;
+mod descriptors;
 mod echo;
 mod ends;
 mod exchange;
