@@ -4,9 +4,10 @@
 //! closes its connection with `bug` and harms no other.
 
 use std::{
+    collections::HashMap,
     io,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicI64, Ordering},
     },
 };
@@ -57,6 +58,8 @@ pub(super) struct Books {
     families: Families,
     total: Counter,
     shown_active: Gauge,
+    /// The counters of closes that were needed so far, by upstream.
+    closes: Mutex<HashMap<String, Vec<(Close, Counter)>>>,
     active: AtomicI64,
     counts: Counts,
     /// Who is told that a connection has given its descriptors back.
@@ -82,6 +85,7 @@ impl Books {
             shown_active: meters.gauge(families.active, &[]),
             meters,
             families,
+            closes: Mutex::default(),
             active: AtomicI64::new(0),
             counts: Counts::default(),
             descriptors: cx.shared().descriptors.clone(),
@@ -103,6 +107,18 @@ impl Books {
     pub(super) fn passed(&self, received_bytes: usize, sent_bytes: usize) {
         self.counts.received_bytes.add(received_bytes as u64);
         self.counts.sent_bytes.add(sent_bytes as u64);
+    }
+
+    /// Counts a close; only the first of its kind looks its series up.
+    fn closed(&self, close: Close, upstream: &str) {
+        let mut closes = self.closes.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = closes.get(upstream).and_then(|known| known.iter().find(|(known, _)| *known == close));
+        if let Some((_, counter)) = known {
+            return counter.inc();
+        }
+        let counter = self.meters.counter(self.families.closes, &[close.as_str(), upstream]);
+        counter.inc();
+        closes.entry(upstream.to_owned()).or_default().push((close, counter));
     }
 
     /// Tells the operator.
@@ -170,7 +186,7 @@ impl Drop for Open {
         if is_failure(close) {
             books.counts.failed.inc();
         }
-        books.meters.counter(books.families.closes, &[close.as_str(), &self.upstream]).inc();
+        books.closed(close, &self.upstream);
         books.active.fetch_sub(1, Ordering::Relaxed);
         books.shown_active.add(-1.0);
         books.descriptors.free();
