@@ -28,6 +28,9 @@ pub trait Sink: Send {
     /// Takes notice of what happened. Never blocks for long.
     fn event(&mut self, event: &Event);
 
+    /// All events that came together have been told.
+    fn told(&mut self) {}
+
     /// Writes what is still held back; nothing comes after it.
     fn close(&mut self) {}
 }
@@ -51,6 +54,9 @@ pub async fn pump(mut events: mpsc::Receiver<Event>, mut sinks: Vec<Box<dyn Sink
             if matches!(event, Event::Stopped) {
                 break 'told;
             }
+        }
+        for sink in &mut sinks {
+            sink.told();
         }
         if is_all {
             sleep(TOGETHER).await;
