@@ -72,7 +72,7 @@ mod tests {
         assert_eq!((fresh.retransmits, fresh.probes, fresh.is_owed), (0, 0, false));
         assert!(fresh.last < Duration::from_secs(5), "{fresh:?}");
         stream.set_nonblocking(true).unwrap();
-        while stream.write(&[0; 1 << 16]).is_ok() {}
+        while stream.write(&[0; 1 << 12]).is_ok() {}
         assert!(answers(stream.as_fd()).unwrap().is_owed);
         assert!(answers(std::os::unix::net::UnixStream::pair().unwrap().0.as_fd()).is_err());
     }

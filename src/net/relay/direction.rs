@@ -143,7 +143,7 @@ impl Direction {
             self.publish();
         }
         match moved {
-            Poll::Pending => return None,
+            Poll::Pending => None,
             Poll::Ready(result) => {
                 self.state = State::Over;
                 (self.kept, self.pipe, self.pause) = (vec![], None, None);

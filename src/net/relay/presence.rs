@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn only_who_owes_answers_for_long_is_gone() {
-        let limit = Duration::from_secs(60);
+        let limit = Duration::from_mins(1);
         let answers = |retransmits, patience, probes, last| Answers {
             retransmits,
             patience: Duration::from_secs(patience),

@@ -79,3 +79,16 @@ async fn what_is_held_for_a_slow_reader_is_bounded_and_arrives() {
     assert!(sent < 8 << 20, "{sent} bytes were taken from the source");
     assert_eq!((got, end.received_bytes, end.close), (sent, sent, Close::Finished));
 }
+
+/// What an idle connection costs is this, its task's head, and what the runtime keeps of two sockets; in all at most 2 KiB.
+#[tokio::test]
+async fn an_idle_connection_is_small() {
+    let (client, near) = UnixStream::pair().unwrap();
+    let (far, server) = UnixStream::pair().unwrap();
+    let ending = ending(Duration::ZERO);
+    let relay =
+        relay(Stream::Unix(near), Stream::Unix(far), Lane::default(), Lane::default(), &LIMITS, &ending);
+    assert!(size_of_val(&relay) <= 1000, "{}", size_of_val(&relay));
+    drop((client, server));
+    assert_eq!(relay.await.close, Close::Finished);
+}
