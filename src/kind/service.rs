@@ -179,7 +179,7 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        let End { close, received_bytes, sent_bytes } = self.end;
+        let End { close, received_bytes, sent_bytes, spliced_bytes } = self.end;
         let books = &self.books;
         books.counts.received_bytes.add(received_bytes);
         books.counts.sent_bytes.add(sent_bytes);
@@ -197,7 +197,7 @@ impl Drop for Open {
             received_bytes,
             sent_bytes,
             duration: self.started.elapsed(),
-            engine: self.engine,
+            engine: if spliced_bytes > 0 { "splice" } else { self.engine },
         });
     }
 }

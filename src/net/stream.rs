@@ -2,10 +2,12 @@
 //!
 //! A Unix stream has no RST: closed with bytes unread it gives the peer ECONNRESET, otherwise an end of file.
 
+mod calls;
+
 use std::{
     fmt, io,
     net::{IpAddr, Shutdown, SocketAddr},
-    os::fd::{AsRawFd, RawFd},
+    os::fd::{AsFd as _, AsRawFd, RawFd},
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -17,6 +19,8 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::{TcpStream, UnixStream},
 };
+
+use crate::sys::tcp::{self, Answers};
 
 /// A connected stream socket.
 #[derive(Debug)]
@@ -45,11 +49,7 @@ pub struct Accepted {
     pub peer: Peer,
 }
 
-/// After so long without a byte the kernel asks the peer whether it is there.
-const KEEPALIVE_IDLE: Duration = Duration::from_mins(1);
-/// And again after this.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
-/// So often.
+/// So often the kernel asks a peer that is silent.
 const KEEPALIVE_RETRIES: u32 = 4;
 
 impl Accepted {
@@ -91,19 +91,32 @@ impl Drop for Accepted {
 }
 
 impl Stream {
-    /// Sets a connection of a service up: no delay, and an idle peer that vanished is noticed within two minutes.
-    ///
-    /// Not with `TCP_USER_TIMEOUT`: it also breaks off a peer that lives and does not read for so long (tcp(7)). One that
-    /// vanishes with bytes on the way is noticed by the kernel's retransmissions (`tcp_retries2`).
+    /// Sets a connection of a service up: no delay. Whether its peer is there the relay finds out, where that takes long.
     pub fn prepare(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(tcp) => tcp.set_nodelay(true),
+            Self::Unix(_) => Ok(()),
+        }
+    }
+
+    /// Lets the kernel ask a peer that has been silent for `limit`, and break off when as much again has passed without an
+    /// answer.
+    pub fn keep_alive(&self, limit: Duration) -> io::Result<()> {
         let Self::Tcp(tcp) = self else { return Ok(()) };
-        let socket = SockRef::from(tcp);
+        let interval = (limit / KEEPALIVE_RETRIES).max(Duration::from_secs(1));
         let keepalive = TcpKeepalive::new()
-            .with_time(KEEPALIVE_IDLE)
-            .with_interval(KEEPALIVE_INTERVAL)
+            .with_time(limit.max(Duration::from_secs(1)))
+            .with_interval(interval)
             .with_retries(KEEPALIVE_RETRIES);
-        socket.set_tcp_keepalive(&keepalive)?;
-        tcp.set_nodelay(true)
+        SockRef::from(tcp).set_tcp_keepalive(&keepalive)
+    }
+
+    /// How a TCP peer answers.
+    pub fn answers(&self) -> Option<Answers> {
+        match self {
+            Self::Tcp(tcp) => tcp::answers(tcp.as_fd()).ok(),
+            Self::Unix(_) => None,
+        }
     }
 
     /// Makes the coming close an RST rather than a FIN.
@@ -242,6 +255,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = Stream::Tcp(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
         stream.prepare().unwrap();
+        stream.keep_alive(Duration::from_mins(1)).unwrap();
         let Stream::Tcp(tcp) = &stream else { panic!("it is TCP") };
         let socket = SockRef::from(tcp);
         assert!(socket.keepalive().unwrap() && tcp.nodelay().unwrap());

@@ -8,3 +8,4 @@ pub mod limits;
 pub mod netlink;
 pub mod rights;
 pub mod signals;
+pub mod tcp;

@@ -94,7 +94,7 @@ impl Service {
             shared: cx.shared().clone(),
             books,
             slots: Arc::new(Semaphore::new(spec.max_connections.0 as usize)),
-            limits: Limits { idle, half_closed: idle, abort: Abort::Reset },
+            limits: Limits { idle, half_closed: idle, vanished: relay::VANISHED, abort: Abort::Reset },
             ending,
             watch: spec.stop_on.as_ref().map(|word| Watch::new(word.as_bytes(), told.clone())),
             tasks: cx.tasks().clone(),
@@ -120,7 +120,7 @@ impl Host for Door {
             let Ok(client) = client.register() else { return open.close(Close::Resources) };
             // What fails here is a connection that is gone already; the relay finds out why.
             let _ = client.prepare();
-            let lane = Lane { watch: service.watch.clone(), ..Lane::default() };
+            let lane = Lane { watch: service.watch.clone().map(Box::new), ..Lane::default() };
             let end = relay::echo(client, lane, &service.limits, &service.ending).await;
             // Free before the books say so: who hears of the close may come in.
             drop(place);

@@ -19,6 +19,7 @@ use crate::{
         Error,
         service::{self, Books, Families, Open},
     },
+    meter::Counter,
     net::{
         accept::{self, Full, Host},
         datagram::Port,
@@ -140,6 +141,7 @@ impl Service {
         let limits = Limits {
             idle: spec.idle_timeout.unwrap_or(IDLE).0,
             half_closed: spec.half_closed_timeout.0,
+            vanished: relay::VANISHED,
             abort: match spec.on_abort {
                 OnAbort::Reset => Abort::Reset,
                 OnAbort::Fin => Abort::Fin,
@@ -171,8 +173,13 @@ impl Service {
             // What fails here is a connection that is gone already; the relay finds out why.
             let _ = stream.prepare();
         }
-        let up = Lane { counter: target.received.clone(), bucket: self.up.clone(), watch: None };
-        let down = Lane { counter: target.sent.clone(), bucket: self.down.clone(), watch: None };
+        let lane = |counter: &Counter, bucket: &Option<Arc<Bucket>>| Lane {
+            counter: counter.clone(),
+            spliced: target.spliced.clone(),
+            bucket: bucket.clone(),
+            watch: None,
+        };
+        let (up, down) = (lane(&target.received, &self.up), lane(&target.sent, &self.down));
         relay::relay(client, upstream, up, down, &self.limits, &self.ending).await
     }
 

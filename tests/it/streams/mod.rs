@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod breaks;
 mod datagrams;
 mod descriptors;
 mod echo;
@@ -10,7 +11,10 @@ mod ends;
 mod exchange;
 mod forward;
 mod limits;
+mod refusals;
+mod relay;
 mod unix;
+mod vanished;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
