@@ -41,11 +41,11 @@ def run_all(measures, forwarders, runs, seconds):
 def take_turn(results, measure, peer, seconds, turn):
     key = measure.key, peer.name
     if not measure.takes(peer):
-        if turn == 0 and peer.command is not None:
-            results.fail(*key, "TCP only")
+        if turn == 0:
+            results.fail(*key, report.TCP_ONLY)
         return
     if measure.refusal in peer.refuses:
-        if turn == 0:
+        if turn == 0 and peer.refuses[measure.refusal]:
             results.fail(*key, peer.refuses[measure.refusal])
         return
     if len(results.failures.get(key, [])) >= TRIES:
@@ -66,8 +66,7 @@ def main(words):
     begins = lambda item, word: item.key == word or item.refusal == word or item.key.startswith(word + " ")
     measures = choose(given.only, MEASURES, "measurement", begins)
     forwarders = choose(given.peers, PEERS, "forwarder", exact)
-    if given.binary:
-        peers.BINARY = given.binary.resolve()
+    peers.use(given.binary)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     peers.install()
     start = time.monotonic()

@@ -1,5 +1,5 @@
 """The forwarders: how each is started as its own manual recommends, and what it cannot do."""
-import itertools, os, pathlib, shutil, socket, subprocess, tempfile, urllib.request
+import fcntl, itertools, os, pathlib, re, socket, subprocess, tempfile, urllib.request
 
 from .process import Process, listens, until
 
@@ -66,7 +66,7 @@ class Peer:
 
     def __init__(self, name, version, command, udp=False, refuses=None, **options):
         self.name, self.version, self.command, self.udp = name, version, command, udp
-        # Measurement → why it is left out.
+        # Measurement → why it is left out; `None`: it means nothing.
         self.refuses, self.options = refuses or {}, options
 
 
@@ -84,15 +84,18 @@ class Running:
             options = peer.options | options
             handed = None
             if peer.name == "systemd-socket-proxyd":
-                handed = socket.create_server((HOST, self.listen), backlog=4096)
-                options["pass_fds"] = [handed.fileno()]
+                with socket.create_server((HOST, self.listen), backlog=4096) as server:
+                    # Not number 3 yet: the shell moves it there.
+                    handed = fcntl.fcntl(server, fcntl.F_DUPFD_CLOEXEC, 10)
+                options["pass_fds"] = [handed]
             if peer.name == "netjobs":
                 self.web = free_port()
-            number = handed.fileno() if handed else self.web
-            command = peer.command(self.listen, self.to, pathlib.Path(self.folder.name), protocol, number)
-            self.process = Process(peer.name, command, **options)
-            if handed:
-                handed.close()
+            try:
+                command = peer.command(self.listen, self.to, pathlib.Path(self.folder.name), protocol, handed or self.web)
+                self.process = Process(peer.name, command, **options)
+            finally:
+                if handed:
+                    os.close(handed)
             until(f"{peer.name} listens", 10, lambda: listens(self.listen, protocol) or not self.process.alive())
             if not self.process.alive():
                 raise RuntimeError(f"{peer.name} ended with {self.process.popen.returncode}")
@@ -119,9 +122,17 @@ class Running:
         self.end()
 
 
+def use(binary):
+    """Measures another netjobs than the one that is built here."""
+    global BINARY
+    BINARY = binary.resolve() if binary else BINARY
+
+
 def netjobs(listen, to, folder, protocol, web):
     scheme = "udp://" if protocol == "udp" else ""
-    (folder / "jobs.yaml").write_text(f"jobs:\n  - name: bench\n    forward: {{ listen: '{scheme}{HOST}:{listen}', to: '{scheme}{HOST}:{to}' }}\n")
+    # The usual limit of sessions is 4096, and 5,000 are measured.
+    more = ", sessions: 6000" if protocol == "udp" else ""
+    (folder / "jobs.yaml").write_text(f"jobs:\n  - name: bench\n    forward: {{ listen: '{scheme}{HOST}:{listen}', to: '{scheme}{HOST}:{to}'{more} }}\n")
     return [BINARY, "run", folder / "jobs.yaml", "--web.listen-address", f"{HOST}:{web}"]
 
 
@@ -145,7 +156,8 @@ def socat(listen, to, folder, protocol, _):
 
 
 def rinetd(listen, to, folder, protocol, _):
-    (folder / "conf").write_text(f"pidlogfile {folder}/pid\n{HOST} {listen} {HOST} {to}\n")
+    suffix = "/udp" if protocol == "udp" else ""
+    (folder / "conf").write_text(f"pidlogfile {folder}/pid\n{HOST} {listen}{suffix} {HOST} {to}{suffix}\n")
     return ["/usr/sbin/rinetd", "-f", "-c", folder / "conf"]
 
 
@@ -157,8 +169,8 @@ def proxyd(listen, to, folder, protocol, descriptor):
 FORKS = "a process for each connection"
 SIX = "6 descriptors a connection, and the hard limit is 20,000"
 PEERS = [
-    Peer("direct", None, None, udp=True, refuses={"idle": "there is no forwarder", "idle-many": "there is no forwarder", "sessions": "there is no forwarder"}),
-    Peer("netjobs", [BINARY, "--version"], netjobs, udp=True),
+    Peer("direct", None, None, udp=True, refuses=dict.fromkeys(("idle", "idle-many", "sessions", "udp-cpu"))),
+    Peer("netjobs", None, netjobs, udp=True),
     Peer("haproxy-splice", ["/usr/sbin/haproxy", "-v"], haproxy(True)),
     Peer("haproxy", ["/usr/sbin/haproxy", "-v"], haproxy(False)),
     Peer("nginx", ["/usr/sbin/nginx", "-v"], nginx, udp=True),
@@ -167,7 +179,7 @@ PEERS = [
     Peer("copy_bidirectional", None, lambda listen, to, folder, protocol, _: [BUILT / "copy_bidirectional", f"{HOST}:{listen}", f"{HOST}:{to}"]),
     Peer("systemd-socket-proxyd", [PROXYD, "--version"], proxyd, refuses={"idle-many": SIX}),
     Peer("socat", ["/usr/bin/socat", "-V"], socat, udp=True, refuses={"idle": FORKS, "idle-many": FORKS, "sessions": "a process for each session"}),
-    Peer("rinetd", ["/usr/sbin/rinetd", "-v"], rinetd),
+    Peer("rinetd", ["/usr/sbin/rinetd", "-v"], rinetd, udp=True),
     Peer("redir", ["/usr/bin/redir", "-v"], lambda listen, to, *_: ["/usr/bin/redir", "-n", f"{HOST}:{listen}", f"{HOST}:{to}"],
          refuses={"idle": FORKS, "idle-many": FORKS}),
     Peer("simpleproxy", ["/usr/bin/simpleproxy", "-V"],
@@ -197,13 +209,14 @@ def install():
 
 
 def versions():
-    """Name → the first line that the program says of itself with a number in it."""
+    """Name → version, as the program itself says it."""
     lock = (LOAD / "Cargo.lock").read_text()
     package = lambda name: lock.split(f'name = "{name}"\nversion = "')[1].split('"')[0]
     found = {"realm": f"realm_core {package('realm_core')}", "copy_bidirectional": f"tokio {package('tokio')}"}
     for peer in PEERS:
-        if peer.version and shutil.which(peer.version[0]):
-            done = subprocess.run([str(word) for word in peer.version], capture_output=True, text=True, timeout=10)
-            lines = [line.strip() for line in (done.stdout + done.stderr).splitlines()]
-            found[peer.name] = next((line for line in lines if any(c.isdigit() for c in line)), "?")
+        command = [BINARY, "--version"] if peer.name == "netjobs" else peer.version
+        if command:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10)
+            numbers = re.findall(r"(?<![\w.])v?(\d+\.\d[\w.+~-]*)", (done.stdout + done.stderr).replace("/", " "))
+            found[peer.name] = numbers[0] if numbers else "?"
     return found

@@ -7,6 +7,9 @@ from .peers import PEERS, ROOT
 DIGITS = {"cpu_per_gib": 2, "gib_per_second": 2, "spliced": 1, "cpu_us": 1, "per_second": 0, "kib": 2, "descriptors": 2, "lost": 2}
 
 
+TCP_ONLY = "TCP only"
+
+
 class Results:
     """Samples by measurement and forwarder, and the reasons for those that are missing."""
 
@@ -77,8 +80,11 @@ class Notes:
 
 
 def table(results, title, columns, notes, chosen):
-    rows = []
+    rows, without = [], []
     for name in chosen:
+        if TCP_ONLY in results.failures.get((columns[0][1], name), []):
+            without.append(name)
+            continue
         cells = []
         for _, measure, figure in columns:
             text = cell(results.values(measure, name, figure), figure)
@@ -92,7 +98,8 @@ def table(results, title, columns, notes, chosen):
             rows.append([name, *cells])
     if not rows:
         return []
-    return [f"## {title}", "", *grid(["", *(head for head, _, _ in columns)], rows), ""]
+    only = [f"{TCP_ONLY}: {', '.join(without)}.", ""] if without else []
+    return [f"## {title}", "", *grid(["", *(head for head, _, _ in columns)], rows), "", *only]
 
 
 def grid(head, rows):
@@ -121,3 +128,12 @@ def page(results, verdicts, versions, runs, took, chosen):
 def cpu_model():
     with open("/proc/cpuinfo", encoding="utf-8") as info:
         return next((line.split(":", 1)[1].strip() for line in info if line.startswith("model name")), platform.machine())
+
+
+def write(name, title, head, rows, keep=True):
+    """A small table of its own."""
+    lines = [f"# {title}", "", f"`benches/run {name}` on Linux {platform.release()}, {os.cpu_count()} cores, {datetime.date.today()}.", "", *grid(head, rows)]
+    text = "\n".join(lines) + "\n"
+    if keep:
+        (ROOT / f"benches/results/{name}.md").write_text(text)
+    print(text)
