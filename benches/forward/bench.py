@@ -14,7 +14,7 @@ def arguments(words):
     parser.add_argument("--only", help="measurements by the start of their names, separated by commas: " + ", ".join(sorted({m.refusal for m in MEASURES})))
     parser.add_argument("--peers", help="forwarders, separated by commas: " + ", ".join(peer.name for peer in PEERS))
     parser.add_argument("--runs", type=int, default=5, help="runs of each measurement (default: 5)")
-    parser.add_argument("--seconds", type=float, default=0.8, help="usual length of one (default: 0.8)")
+    parser.add_argument("--seconds", type=float, default=0.7, help="usual length of one (default: 0.7)")
     parser.add_argument("--binary", type=pathlib.Path, help="measure this netjobs instead of the one that is built here")
     parser.add_argument("--json", type=pathlib.Path, help="write every sample here")
     return parser.parse_args(words)
@@ -50,6 +50,7 @@ def take_turn(results, measure, peer, seconds, turn):
         return
     if len(results.failures.get(key, [])) >= TRIES:
         return
+    start = time.monotonic()
     try:
         sample = measure.sample(peer, seconds)
         results.add(*key, sample)
@@ -57,7 +58,7 @@ def take_turn(results, measure, peer, seconds, turn):
     except (Unfit, RuntimeError) as error:
         results.fail(*key, str(error))
         said = f"- ({error})"
-    print(f"{turn + 1} {measure.key:18} {peer.name:22} {said}", file=sys.stderr, flush=True)
+    print(f"{turn + 1} {measure.key:18} {peer.name:22} {time.monotonic() - start:5.1f} s: {said}", file=sys.stderr, flush=True)
 
 
 def main(words):

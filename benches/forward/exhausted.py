@@ -74,10 +74,24 @@ async def client(port, answers, enough):
 
 
 def page(web):
-    start = time.monotonic()
     with urllib.request.urlopen(f"http://{HOST}:{web}/metrics", timeout=PATIENCE) as answer:
-        answer.read()
+        return answer.read().decode()
+
+
+def timed_page(web):
+    start = time.monotonic()
+    page(web)
     return time.monotonic() - start
+
+
+def closes(web):
+    """The forwards' own reasons for the ends of connections."""
+    counts = {}
+    for line in page(web).splitlines():
+        if line.startswith("netjobs_forward_closes_total{") and not line.endswith(" 0"):
+            reason = line.split('reason="')[1].split('"')[0]
+            counts[reason] = counts.get(reason, 0) + int(float(line.rsplit(" ", 1)[1]))
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
 
 
 async def measure(process, ports):
@@ -96,7 +110,7 @@ async def measure(process, ports):
     pages, failed = [], []
     for _ in range(10):
         try:
-            pages.append(await asyncio.to_thread(page, ports["web"]))
+            pages.append(await asyncio.to_thread(timed_page, ports["web"]))
         except OSError as error:
             failed.append(str(error))
     harmed = [task for task in tasks if task.done()]
@@ -113,8 +127,9 @@ async def measure(process, ports):
         task.cancel()
     await asyncio.gather(*tasks, *clients, return_exceptions=True)
     server.close()
+    ends = await asyncio.to_thread(closes, ports["web"])
     spans = [span for stream in streams for span in stream.spans]
-    return at_once, descriptors, share, pages, failed, harmed, freed, told(answers), spans
+    return at_once, descriptors, share, pages, failed, harmed, freed, told(answers), ends, spans
 
 
 def told(answers):
@@ -134,12 +149,17 @@ async def until_next(echo, stream):
     return time.monotonic() - start
 
 
-def rows(at_once, descriptors, share, pages, failed, harmed, freed, in_the_end, spans):
-    milliseconds = lambda values: f"median {statistics.median(values) * 1e3:.1f} ms, longest {max(values) * 1e3:.1f} ms" if values else "none"
+def rows(at_once, descriptors, share, pages, failed, harmed, freed, in_the_end, ends, spans):
+    def milliseconds(values):
+        if math.inf in values:
+            return f"not within {PATIENCE} s"
+        return f"median {statistics.median(values) * 1e3:.1f} ms, longest {max(values) * 1e3:.1f} ms" if values else "none"
+
     return [("descriptors open, of those allowed", f"{descriptors} of {DESCRIPTORS}", ""),
             ("live streams harmed", f"{len(harmed)} of {LIVE}", "none"),
             ("their exchanges meanwhile", f"{len(spans)}, {milliseconds(spans)}", ""),
             (f"of {CLIENTS} clients", f"at once {at_once}; in the end {in_the_end}", "the others wait, and all are served in the end"),
+            ("how their connections and the streams ended, as the forwards tell", ends, ""),
             (f"CPU during {SECONDS} s", f"{share * 100:.2f} % of a core", "under 2 %"),
             ("`/metrics`, 10 times", f"{len(pages)} answers, {milliseconds(pages)}" + (f"; {failed[0]}" if failed else ""), "answers"),
             (f"from a stream's end to the next client at the server, {len(freed)} times", milliseconds(freed), "within 100 ms")]

@@ -112,7 +112,8 @@ def page(results, verdicts, versions, runs, took, chosen):
     lines = ["# Forwarding beside others", "",
              f"`benches/run forward` at {commit or 'no commit'}, {datetime.date.today()}: Linux {platform.release()}, {os.cpu_count()} cores, {cpu_model()}, "
              f"loopback, {took / 60:.0f} minutes.", "",
-             f"Medians of {runs} runs (of 3 for what is held open), with the lowest and the highest. Each figure is of a forwarder that was started for it; the forwarders take turns "
+             ("One run." if runs == 1 else f"Medians of {runs} runs (of at most 3 for what is held open), with the lowest and the highest.")
+             + " Each figure is of a forwarder that was started for it; the forwarders take turns "
              "within a measurement. CPU is that of all its processes and threads. Memory is the growth of its proportional set (what the kernel "
              "keeps for sockets and pipes is not in it). `direct` has no forwarder: the load's own ceiling. Clients and server share the cores with the forwarder.", "",
              f"Versions: {named}.", ""]

@@ -77,6 +77,7 @@ impl Flows {
     fn send(&self, rate: f64, length: Duration) -> Sent {
         let before = self.received.load(Relaxed);
         let mut batch = Batch::new(BATCH, self.size);
+        let interval = Duration::from_secs_f64(1000.0 / rate).as_nanos().max(1);
         let start = Instant::now();
         let (mut sent, mut flow) = (0_u64, 0);
         loop {
@@ -84,7 +85,7 @@ impl Flows {
             if elapsed >= length {
                 break;
             }
-            let due = (rate * elapsed.as_secs_f64()) as u64;
+            let due = u64::try_from(elapsed.as_nanos() * 1000 / interval).unwrap_or(u64::MAX);
             while sent < due && start.elapsed() < length {
                 let count = usize::try_from(due - sent).unwrap_or(BATCH).min(BATCH);
                 let socket = &self.sockets[flow % self.sockets.len()];
@@ -133,8 +134,8 @@ fn flow(to: SocketAddr, size: usize) -> Result<Arc<UdpSocket>, Box<dyn std::erro
 /// One datagram there and back; a few tries, since a forwarder may still be at the session's start.
 fn greet(socket: &UdpSocket, size: usize) -> Result<(), Box<dyn std::error::Error>> {
     let (message, mut answer) = (vec![0x5a; size], vec![0; size + 1]);
-    socket.set_read_timeout(Some(Duration::from_millis(500)))?;
-    for _ in 0..4 {
+    socket.set_read_timeout(Some(Duration::from_millis(300)))?;
+    for _ in 0..3 {
         let _ = socket.send(&message);
         match socket.recv(&mut answer) {
             Ok(length) if length == size => return Ok(()),
@@ -142,7 +143,7 @@ fn greet(socket: &UdpSocket, size: usize) -> Result<(), Box<dyn std::error::Erro
             Err(_) => {}
         }
     }
-    Err(format!("no answer to a datagram of {size} bytes").into())
+    Err("no answer to a datagram".into())
 }
 
 /// So many datagrams a second for a while: for the CPU that one costs.

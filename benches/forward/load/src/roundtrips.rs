@@ -59,7 +59,9 @@ pub(crate) async fn open(to: SocketAddr, connections: usize) -> io::Result<Vec<T
     let mut open = Vec::with_capacity(connections);
     while let Some(result) = tasks.join_next().await {
         let stream = result.map_err(io::Error::other)?;
-        open.push(stream.map_err(|error| io::Error::other(format!("connection {}: {error}", open.len() + 1)))?);
+        open.push(
+            stream.map_err(|error| io::Error::other(format!("connection {}: {error}", open.len() + 1)))?,
+        );
     }
     Ok(open)
 }

@@ -168,7 +168,13 @@ async fn transfer(mut handed: mpsc::UnboundedReceiver<Handed>, tally: Arc<Tally>
 }
 
 /// Receives, sends, or both, and keeps the connection open until the process ends.
-pub(crate) async fn carry(receives: bool, sends: bool, read: OwnedReadHalf, write: OwnedWriteHalf, tally: Arc<Tally>) {
+pub(crate) async fn carry(
+    receives: bool,
+    sends: bool,
+    read: OwnedReadHalf,
+    write: OwnedWriteHalf,
+    tally: Arc<Tally>,
+) {
     let source = async {
         if sends {
             tally.clone().source(&write).await;

@@ -28,6 +28,11 @@ pub(crate) fn wake_exactly() {
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1_u64) };
 }
 
+/// A type's size as the socket calls want it.
+fn length_of<T>() -> libc::socklen_t {
+    libc::socklen_t::try_from(size_of::<T>()).unwrap_or(0)
+}
+
 /// A large receive buffer, beyond the system's limit where that is allowed.
 pub(crate) fn large_buffer(socket: &UdpSocket) {
     let bytes: libc::c_int = 8 << 20;
@@ -39,7 +44,7 @@ pub(crate) fn large_buffer(socket: &UdpSocket) {
                 libc::SOL_SOCKET,
                 option,
                 (&raw const bytes).cast(),
-                size_of::<libc::c_int>() as libc::socklen_t,
+                length_of::<libc::c_int>(),
             );
         }
     }
@@ -77,12 +82,17 @@ impl Batch {
             head.msg_iov = &raw mut self.parts[index];
             head.msg_iovlen = 1;
             head.msg_name = if named { (&raw mut self.names[index]).cast() } else { ptr::null_mut() };
-            head.msg_namelen = if named { size_of::<libc::sockaddr_in>() as libc::socklen_t } else { 0 };
+            head.msg_namelen = if named { length_of::<libc::sockaddr_in>() } else { 0 };
         }
     }
 
     /// Receives what is there, at least one unless `flags` say not to wait.
-    pub(crate) fn receive(&mut self, socket: &UdpSocket, named: bool, flags: libc::c_int) -> io::Result<usize> {
+    pub(crate) fn receive(
+        &mut self,
+        socket: &UdpSocket,
+        named: bool,
+        flags: libc::c_int,
+    ) -> io::Result<usize> {
         self.prepare(named, false);
         let room = u32::try_from(self.heads.len()).unwrap_or(u32::MAX);
         // SAFETY: the headers point into vectors of `self` that are not touched meanwhile.

@@ -7,7 +7,8 @@ use tokio::{
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let [listen, to]: [String; 2] = std::env::args().skip(1).collect::<Vec<_>>().try_into().map_err(|_| "two words")?;
+    let [listen, to]: [String; 2] =
+        std::env::args().skip(1).collect::<Vec<_>>().try_into().map_err(|_| "two words")?;
     let to: std::net::SocketAddr = to.parse()?;
     let listener = TcpListener::bind(listen).await?;
     loop {

@@ -8,7 +8,8 @@ use realm_core::{
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let [protocol, listen, to] = std::env::args().skip(1).collect::<Vec<_>>().try_into().map_err(|_| "three words")?;
+    let [protocol, listen, to] =
+        std::env::args().skip(1).collect::<Vec<_>>().try_into().map_err(|_| "three words")?;
     let conn_opts = ConnectOpts {
         connect_timeout: 5,
         associate_timeout: 30,
