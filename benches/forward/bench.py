@@ -1,10 +1,10 @@
 """`benches/run forward`: netjobs beside the forwarders of the field, in turns, on loopback."""
-import argparse, json, os, pathlib, signal, sys, time
+import argparse, json, os, pathlib, sys, time
 
 from . import peers, report, targets
 from .measures import MEASURES, Unfit
 from .peers import PEERS, ROOT
-from .process import end_all
+from .process import end_all, stop_politely
 
 TRIES = 2
 
@@ -68,7 +68,7 @@ def main(words):
     measures = choose(given.only, MEASURES, "measurement", begins)
     forwarders = choose(given.peers, PEERS, "forwarder", exact)
     peers.use(given.binary)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    stop_politely()
     peers.install()
     start = time.monotonic()
     try:

@@ -1,9 +1,9 @@
 """`benches/run exhausted`: a forward that is out of descriptors: live streams, CPU, metrics, recovery."""
-import argparse, asyncio, contextlib, math, os, pathlib, signal, statistics, sys, tempfile, time, urllib.request
+import argparse, asyncio, contextlib, math, os, pathlib, statistics, tempfile, time, urllib.request
 
 from . import peers, report
 from .peers import HOST, free_port
-from .process import Process, end_all, listens, until
+from .process import Process, end_all, listens, stop_politely, until
 
 DESCRIPTORS = 128
 LIVE, CLIENTS = 20, 100
@@ -170,7 +170,7 @@ def main(words):
     parser.add_argument("--binary", type=pathlib.Path, help="measure this netjobs and write no table")
     given = parser.parse_args(words)
     peers.use(given.binary)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    stop_politely()
     ports = {name: free_port() for name in ("live", "late", "web", "echo")}
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder) / "jobs.yaml"

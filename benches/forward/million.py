@@ -1,10 +1,10 @@
 """`benches/run million`: short connections through one forward; descriptors and memory before and after."""
-import argparse, pathlib, signal, sys, time
+import argparse, pathlib, time
 
 from . import peers, report
 from .measures import Load
 from .peers import PEERS, Running
-from .process import end_all
+from .process import end_all, stop_politely
 
 # Before the first look: what is allocated once.
 WARM = 20_000
@@ -34,7 +34,7 @@ def main(words):
     given = parser.parse_args(words)
     count = given.count
     peers.use(given.binary)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    stop_politely()
     peers.install()
     peer = next(peer for peer in PEERS if peer.name == "netjobs")
     try:

@@ -1,10 +1,12 @@
 """Processes that are measured: started in a group and an accounting of their own, ended whole, never by name."""
-import ctypes, os, pathlib, resource, signal, subprocess, time
+import ctypes, os, pathlib, resource, signal, subprocess, sys, time
 
 ACCOUNTS = pathlib.Path("/sys/fs/cgroup")
 LIVE = []
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 LIBC = ctypes.CDLL(None)
+# Children whose parent is gone come to this program, which buries them.
+LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
 class Account:
@@ -154,8 +156,26 @@ class Process:
                 break
             time.sleep(0.002)
         self.popen.wait(5)
+        self.bury()
         self.account.close()
         LIVE.remove(self)
+
+
+    def bury(self):
+        """Waits for those of the group whose parent is gone."""
+        end = time.monotonic() + 2
+        try:
+            while time.monotonic() < end:
+                if os.waitpid(-self.pid, os.WNOHANG)[0] == 0:
+                    time.sleep(0.002)
+        except ChildProcessError:
+            pass
+
+
+def stop_politely():
+    """A signal to end goes the way of an exception, so that all that was started is ended."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
 def end_all():
