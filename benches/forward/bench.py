@@ -1,19 +1,22 @@
 """`benches/run forward`: netjobs beside the forwarders of the field, in turns, on loopback."""
-import argparse, json, os, pathlib, sys, time
+import argparse, json, pathlib, sys, time
 
 from . import peers, report, targets
 from .measures import MEASURES, Unfit
 from .peers import PEERS, ROOT
 from .process import end_all, stop_politely
 
+# A forwarder that fails so often is not asked again.
 TRIES = 2
+# What a table to keep is made of.
+RUNS = 5
 
 
 def arguments(words):
-    parser = argparse.ArgumentParser(prog="benches/run forward", description=__doc__, epilog="Only a run of everything writes benches/results/forward.md.")
+    parser = argparse.ArgumentParser(prog="benches/run forward", description=__doc__, epilog=f"Only {RUNS} runs or more of everything write benches/results/forward.md.")
     parser.add_argument("--only", help="measurements by the start of their names, separated by commas: " + ", ".join(sorted({m.refusal for m in MEASURES})))
     parser.add_argument("--peers", help="forwarders, separated by commas: " + ", ".join(peer.name for peer in PEERS))
-    parser.add_argument("--runs", type=int, default=5, help="runs of each measurement (default: 5)")
+    parser.add_argument("--runs", type=int, default=RUNS, help=f"runs of each measurement (default: {RUNS})")
     parser.add_argument("--seconds", type=float, default=0.7, help="usual length of one (default: 0.7)")
     parser.add_argument("--binary", type=pathlib.Path, help="measure this netjobs instead of the one that is built here")
     parser.add_argument("--json", type=pathlib.Path, help="write every sample here")
@@ -81,6 +84,6 @@ def main(words):
     if given.json:
         given.json.write_text(json.dumps([{"measurement": measure, "forwarder": peer, "samples": samples}
                                           for (measure, peer), samples in results.samples.items()], indent=1) + "\n")
-    if measures == MEASURES and forwarders == PEERS and not given.binary:
+    if not (given.only or given.peers or given.binary) and given.runs >= RUNS:
         (ROOT / "benches/results/forward.md").write_text(text)
     print(text)

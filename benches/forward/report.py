@@ -2,7 +2,7 @@
 import datetime, os, platform, statistics, subprocess
 
 from .measures import DIRECTIONS, SIZES
-from .peers import PEERS, ROOT
+from .peers import ROOT
 
 DIGITS = {"cpu_per_gib": 2, "gib_per_second": 2, "spliced": 1, "cpu_us": 1, "per_second": 0, "kib": 2, "descriptors": 2, "lost": 2}
 
@@ -64,6 +64,7 @@ def tables():
             ("KiB each of 9,000", "idle-many", "kib"), ("descriptors each", "idle-many", "descriptors")])
     yield "UDP: datagrams a second, echoed without a loss", [(f"{size} B", f"udp {size}", "per_second") for size in SIZES]
     yield "UDP: CPU µs of an echoed datagram at 10,000 a second", [(f"{size} B", f"udp-cpu {size}", "cpu_us") for size in SIZES]
+    yield "UDP: lost of these, %", [(f"{size} B", f"udp-cpu {size}", "lost") for size in SIZES]
     yield "UDP: 5,000 sessions", [("KiB each", "sessions", "kib"), ("descriptors each", "sessions", "descriptors")]
 
 

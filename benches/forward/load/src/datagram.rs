@@ -24,6 +24,8 @@ use crate::{
 const BATCH: usize = 32;
 /// The pace is kept in steps of this.
 const TICK: Duration = Duration::from_micros(100);
+/// A load that goes no faster than this part of the pace has not kept it.
+const PACE: f64 = 0.9;
 /// Nothing more will come after so long.
 const SILENCE: Duration = Duration::from_millis(80);
 
@@ -39,6 +41,16 @@ struct Sent {
     datagrams: u64,
     received: u64,
     per_second: f64,
+}
+
+impl Sent {
+    fn whole(&self) -> bool {
+        self.datagrams == self.received
+    }
+
+    fn kept(&self, rate: f64) -> bool {
+        self.per_second >= rate * PACE
+    }
 }
 
 impl Flows {
@@ -165,16 +177,18 @@ pub(crate) fn zero_loss(args: &Args) -> Found {
     let (mut good, mut rate, mut bad) = (0.0, args.number("start", 16_000.0)?, None::<f64>);
     let mut ceiling = false;
     for _ in 0..24 {
-        // A loss may be the machine's: each pace has a second chance.
-        let whole = (0..2).map(|_| flows.send(rate, length)).find(|sent| sent.datagrams == sent.received);
-        match whole {
-            Some(sent) => {
-                good = sent.per_second.max(good);
-                // The load itself cannot go faster.
-                ceiling = sent.per_second < rate * 0.9;
-            }
-            None => bad = Some(rate),
+        // A loss, or a load that came too late, may be the machine's: each pace has a second chance.
+        let mut tries = Vec::new();
+        while tries.len() < 2 && !tries.last().is_some_and(|sent: &Sent| sent.whole() && sent.kept(rate)) {
+            tries.push(flows.send(rate, length));
         }
+        let best = tries.iter().filter(|sent| sent.whole()).map(|sent| sent.per_second).fold(0.0, f64::max);
+        good = best.max(good);
+        if best == 0.0 {
+            bad = Some(rate);
+        }
+        // The load itself cannot go faster.
+        ceiling = best > 0.0 && best < rate * PACE;
         if ceiling || bad.is_some_and(|bad| bad < good * 1.06 || bad < 200.0) {
             break;
         }
