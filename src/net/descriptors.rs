@@ -5,7 +5,10 @@
 
 use std::{
     os::fd::RawFd,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio::sync::{Notify, futures::Notified};
@@ -20,14 +23,20 @@ pub const SPARE: u64 = 16;
 pub struct Descriptors {
     /// The first number that is kept free; 0 where it was not looked up yet.
     first_spare: AtomicU64,
+    /// Connections that will take one more, for their upstream.
+    claimed: AtomicU64,
     /// Wakes whoever waits for a descriptor.
     freed: Notify,
 }
 
+/// One descriptor that a connection will take; it is taken, or not needed any more, when this is dropped.
+#[derive(Debug)]
+pub struct Claim(Arc<Descriptors>);
+
 impl Descriptors {
-    /// Whether a descriptor has one of the numbers that are kept free.
+    /// Whether a descriptor has one of the numbers that are kept free, or will have once all that is claimed is taken.
     pub fn is_spare(&self, number: RawFd) -> bool {
-        let number = u64::try_from(number).unwrap_or(0);
+        let number = u64::try_from(number).unwrap_or(0) + self.claimed.load(Ordering::Relaxed);
         // The limit can be raised while the program runs.
         number >= self.first_spare.load(Ordering::Relaxed) && number >= self.look()
     }
@@ -38,6 +47,12 @@ impl Descriptors {
         let first = limit.saturating_sub(SPARE).max(limit / 2);
         self.first_spare.store(first, Ordering::Relaxed);
         first
+    }
+
+    /// Claims a descriptor for an upstream.
+    pub fn claim(self: &Arc<Self>) -> Claim {
+        self.claimed.fetch_add(1, Ordering::Relaxed);
+        Claim(self.clone())
     }
 
     /// Says that a connection has given its descriptors back.
@@ -51,9 +66,26 @@ impl Descriptors {
     }
 }
 
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.0.claimed.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_claimed_counts_as_taken() {
+        let descriptors = Arc::new(Descriptors::default());
+        let first = i32::try_from(descriptors.look()).unwrap();
+        assert!(descriptors.is_spare(first) && !descriptors.is_spare(first - 1));
+        let claim = descriptors.claim();
+        assert!(descriptors.is_spare(first - 1));
+        drop(claim);
+        assert!(!descriptors.is_spare(first - 1));
+    }
 
     #[test]
     fn the_first_descriptors_are_free_for_connections() {

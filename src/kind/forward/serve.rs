@@ -23,6 +23,7 @@ use crate::{
     net::{
         accept::{self, Full, Host},
         datagram::Port,
+        descriptors::Claim,
         dial::Source,
         listen::Listener,
         rate::Bucket,
@@ -161,9 +162,10 @@ impl Service {
     }
 
     /// One connection from its upstream's choice to its end.
-    async fn forward(&self, client: Stream, route: &Route, open: &mut Open) -> End {
+    async fn forward(&self, client: Stream, route: &Route, open: &mut Open, claim: Claim) -> End {
         // Boxed: an idle connection does not keep the room that connecting takes.
         let reached = Box::pin(self.reach(&client, route, open)).await;
+        drop(claim);
         let (upstream, target, _busy) = match reached {
             Ok((Far::Stream(upstream), target, busy)) => (upstream, target, busy),
             Ok(_) => return refuse(client, Close::NoUpstream),
@@ -247,12 +249,13 @@ impl Host for Door {
 impl Door {
     fn start(&self, client: Accepted, mut open: Open, slot: Slot) {
         let (service, route) = (self.service.clone(), self.route.clone());
+        let claim = service.connector.shared.descriptors.claim();
         let seat = service.workers().seat();
         let handle = (*seat).clone();
         let carry = async move {
             let place = (slot, seat);
             let end = match client.register() {
-                Ok(client) => service.forward(client, &route, &mut open).await,
+                Ok(client) => service.forward(client, &route, &mut open, claim).await,
                 Err(_) => End::without_bytes(Close::Resources),
             };
             // Free before the books say so: who hears of the close may come in.

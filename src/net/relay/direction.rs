@@ -23,8 +23,8 @@ use splice::Mode;
 /// The largest read.
 const SCRATCH: usize = 64 << 10;
 
-/// After so many bytes a poll ends.
-const SHARE: usize = 1 << 20;
+/// After so many bytes a poll ends: one pipe full.
+const SHARE: usize = 256 << 10;
 
 /// After so many bytes the counters are told.
 const PUBLISH: u64 = 64 << 10;
