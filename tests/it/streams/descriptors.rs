@@ -65,9 +65,12 @@ async fn out_of_descriptors_the_others_go_on_and_the_next_free_one_is_used_at_on
     fs::write(folder.path().join("jobs.yaml"), format!("jobs:\n{}{}", job("live"), job("late"))).unwrap();
     let run = netjobs(&["run", folder.path().to_str().unwrap()]);
     let mut daemon = Daemon::start(&mut under(&["prlimit", "--nofile=80:80"], &run));
-    let mut at = |name: &str| -> SocketAddr {
-        let line = daemon.process.line_with(&format!("\"job_ready\",\"job_name\":\"{name}\""));
-        let rest = line.split("tcp://").nth(1).unwrap_or_else(|| panic!("no address in {line}"));
+    // They become ready in any order.
+    let mut ready = || daemon.process.line_with("\"job_ready\"");
+    let ready = [ready(), ready()];
+    let at = |name: &str| -> SocketAddr {
+        let line = ready.iter().find(|line| line.contains(&format!("\"job_name\":\"{name}\""))).unwrap();
+        let rest = line.split("tcp://").nth(1).unwrap();
         rest.split('"').next().unwrap().parse().unwrap()
     };
     let (live, late) = (at("live"), at("late"));
