@@ -53,6 +53,7 @@ fn connects(host: &Host, listener: &TcpListener, count: usize) {
     host.0.run(move || {
         for number in 0..count {
             let mut client = TcpStream::connect("127.0.0.1:8800").unwrap();
+            client.set_read_timeout(Some(PATIENCE)).unwrap();
             client.write_all(b"x").unwrap();
             client.read_exact(&mut [0]).unwrap();
             if number % 2 == 0 {

@@ -1,7 +1,9 @@
 //! Files and commands through a forward: rsync and ssh.
 
-use std::fs::{self, File};
-use std::io::Write as _;
+use std::{
+    fs::{self, File},
+    io::Write as _,
+};
 
 use super::{Host, noise, stopped};
 

@@ -10,7 +10,7 @@ mod web;
 
 use std::{
     io::Read,
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     process::{Command, Output, Stdio},
     time::Duration,
 };
@@ -103,9 +103,11 @@ impl Host {
         stream
     }
 
-    /// A listener inside.
-    fn listen(&self, on: &'static str) -> std::net::TcpListener {
-        self.0.run(move || std::net::TcpListener::bind(on).unwrap())
+    /// A listener inside, which does not wait for ever.
+    fn listen(&self, on: &'static str) -> TcpListener {
+        let listener = self.0.run(move || TcpListener::bind(on).unwrap());
+        socket2::SockRef::from(&listener).set_read_timeout(Some(PATIENCE)).unwrap();
+        listener
     }
 }
 

@@ -1,7 +1,10 @@
 //! socat on both sides: half-closed streams, Unix sockets, and a connection on which one side talks for long.
 
-use std::process::{Command, Stdio};
-use std::{fs, io::Write as _};
+use std::{
+    fs,
+    io::Write as _,
+    process::{Command, Stdio},
+};
 
 use super::{Host, noise, stopped};
 use crate::program::Running;
