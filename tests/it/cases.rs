@@ -1,4 +1,4 @@
-//! Each numbered case of forwards and each fault of connections is named by a test. A comment names cases as `Case 13 of
+//! Each numbered case of forwards and each fault of connections is named by a test: the comment above it says `Case 13 of
 //! the forward's list`, `Cases 13 and 14 of the forward's list`, `Cases 5–8 …`, `Fault case 7` or `Fault cases 21 to 23`;
 //! below `tests/it/streams` the forward's list goes without saying.
 
@@ -63,19 +63,20 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The comments of a source, each block on one line.
+/// The comments above the tests of a source, each block on one line.
 fn comments(text: &str) -> Vec<String> {
-    let mut blocks = vec![String::new()];
-    for line in text.lines() {
-        match line.trim_start().strip_prefix("//") {
-            Some(words) => {
-                let block = blocks.last_mut().unwrap();
-                block.push_str(words.trim_start_matches(['/', '!']).trim_end());
-            }
-            None => blocks.push(String::new()),
+    let (mut found, mut block) = (vec![], String::new());
+    for line in text.lines().map(str::trim) {
+        if let Some(words) = line.strip_prefix("//") {
+            block.push_str(words.trim_start_matches('/'));
+            continue;
+        }
+        let block = std::mem::take(&mut block);
+        if line.starts_with("#[test") || line.starts_with("#[tokio::test") {
+            found.push(block);
         }
     }
-    blocks
+    found
 }
 
 /// Adds the cases that a comment names: those of the forward's list, and faults.
@@ -131,5 +132,7 @@ fn comments_are_read_as_they_are_written() {
         &[21, 22, 23],
     );
     check("A test case of ours, and a showcase 12.", false, &[], &[]);
-    assert_eq!(comments("//! One\n/// two\nfn three() {}\n    // four"), [" One two", " four"]);
+    let text =
+        "//! One\n/// two\nfn three() {}\n    // four\n    /// five\n    #[test]\nfn six() {}\n#[test]";
+    assert_eq!(comments(text), [" four five", ""]);
 }
