@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Host, PATIENCE, noise, read_all, stopped};
+use super::{Host, PATIENCE, interrupt, noise, read_all, stopped};
 use crate::program::Running;
 
 const MB: usize = 1_000_000;
@@ -70,6 +70,30 @@ fn a_client_may_upload_1_mb_after_the_server_has_finished() {
     assert!(bytes == upload && end.is_ok(), "{} bytes, {end:?}", bytes.len());
     let said = stopped(forward);
     assert!(said.contains(" finished: 977 KiB in, 0 B out"), "{said}");
+}
+
+/// Case 39 of the forward's list: what a second signal cuts off does not look finished, on either side.
+#[test]
+fn a_second_signal_breaks_connections_off() {
+    let (host, mut forward, mut client, mut far) = through();
+    client.write_all(b"x").unwrap();
+    assert_eq!(far.read(&mut [0]).unwrap(), 1);
+    interrupt(&forward);
+    // The first one is taken once nobody is accepted any more.
+    let deadline = Instant::now() + PATIENCE;
+    while host.0.run(|| TcpStream::connect("127.0.0.1:8800").is_ok()) {
+        assert!(Instant::now() < deadline, "it still listens");
+    }
+    let second = Instant::now();
+    interrupt(&forward);
+    for side in [&mut client, &mut far] {
+        let end = read_all(side).1.map_err(|error| error.kind());
+        assert_eq!(end, Err(std::io::ErrorKind::ConnectionReset));
+    }
+    let said = forward.rest();
+    assert_eq!(forward.wait(), Some(130), "{said}");
+    assert!(second.elapsed() < Duration::from_secs(2), "{:?}", second.elapsed());
+    assert!(said.contains(" grace: 1 B in, 0 B out"), "{said}");
 }
 
 /// Case 3 of the forward's list: both send 1 MB and finish at once.

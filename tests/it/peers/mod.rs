@@ -121,11 +121,16 @@ fn quiet(program: &str, arguments: &[&str]) -> Command {
 /// Stops a forward as a user does, and gives the lines of its connections and what it came to.
 #[track_caller]
 fn stopped(mut forward: Running) -> String {
-    let id = i32::try_from(forward.child.id()).unwrap();
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), Signal::SIGINT).unwrap();
+    interrupt(&forward);
     let rest = forward.rest();
     assert_eq!(forward.wait(), Some(0), "{rest}");
     rest
+}
+
+/// Sends what Ctrl-C does.
+fn interrupt(running: &Running) {
+    let id = i32::try_from(running.child.id()).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), Signal::SIGINT).unwrap();
 }
 
 /// Reads to the end and gives the error with which it ended, if it was no clean end.
