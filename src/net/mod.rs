@@ -101,6 +101,9 @@ impl Error {
             (Self::Bind { .. }, Reason::AddressInUse) => {
                 Some("end the program that listens there, or choose another port")
             }
+            (Self::Bind { source, .. }, _) if source.raw_os_error() == Some(libc::EADDRNOTAVAIL) => {
+                Some("no interface of this machine has this address: see `ip address`")
+            }
             (Self::Icmp { .. }, Reason::Permission) => Some(icmp::CURE),
             (_, Reason::Resources) => Some("raise the limit of open files (`ulimit -n`)"),
             _ => None,

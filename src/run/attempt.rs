@@ -34,7 +34,7 @@ const SETTLE: Duration = Duration::from_millis(20);
 const LAST: Duration = Duration::from_millis(10);
 
 /// How long a room has to reset what is left when the grace is over.
-const RESET: Duration = Duration::from_millis(100);
+pub(super) const RESET: Duration = Duration::from_millis(100);
 
 /// An attempt that goes on.
 pub(super) struct Attempt<'a> {

@@ -2,7 +2,9 @@
 //!
 //! The grace is kept by each run itself, see `task`: here runs are only told.
 
-use super::{Summary, board::SlotId, control::Signal, engine::Engine, slot::Fate};
+use tokio::time::timeout;
+
+use super::{Summary, attempt::RESET, board::SlotId, control::Signal, engine::Engine, slot::Fate};
 use crate::{event::Event, outcome::Cause};
 
 impl Engine {
@@ -35,8 +37,19 @@ impl Engine {
         }
     }
 
-    /// Ends at once: runs are dropped where they stand.
-    pub(super) fn aborted(&mut self, signal: Option<Signal>) -> Summary {
+    /// Ends at once: connections are broken off, so that none looks finished, and runs are dropped where they stand.
+    pub(super) async fn aborted(&mut self, signal: Option<Signal>) -> Summary {
+        let services = self.slots.values().filter(|slot| slot.is_service());
+        let cut: Vec<_> = services.flat_map(|slot| &slot.active).collect();
+        for run in &cut {
+            run.stop.cancel.cancel();
+            run.stop.kill.cancel();
+        }
+        if !cut.is_empty() {
+            let ended = async { while self.runs.join_next().await.is_some() {} };
+            // Those that are not done by then are dropped as they are.
+            let _ = timeout(RESET, ended).await;
+        }
         self.runs.abort_all();
         self.summary.signal = self.summary.signal.or(signal);
         self.summary.cut_short = true;

@@ -114,7 +114,7 @@ pub async fn run(start: Start) -> Summary {
                 None => hears = false,
             },
             () = engine.outbox.flush(), if !engine.outbox.is_empty() => {}
-            () = ending.abort.cancelled() => return engine.aborted(ending.signal.get().copied()),
+            () = ending.abort.cancelled() => return engine.aborted(ending.signal.get().copied()).await,
             () = ending.stop.cancelled(), if !engine.is_stopping() => {
                 engine.interrupt(ending.signal.get().copied());
             }

@@ -125,7 +125,7 @@ fn no_job_may_have_a_label_that_a_metric_of_ours_has() {
 #[test]
 fn the_default_bound_of_a_run_is_what_it_needs_and_ten_seconds() {
     let bound = |common: serde_json::Value, host: serde_json::Value| {
-        load::load_ad_hoc("ping", host, common, &check::environment()).unwrap().run_timeout
+        load::load_ad_hoc("ping", host, common, &check::environment()).unwrap().0.run_timeout
     };
     let host = json!({ "host": "10.0.2.2", "count": 60, "interval": "1s", "timeout": "2s" });
     let once = bound(json!({}), host.clone()).unwrap();
@@ -192,6 +192,14 @@ fn a_wrong_flag_of_a_command_line_is_named_by_its_path() {
     assert_eq!(path("ping", host.clone(), json!({ "every": "10" })), ["every"]);
     assert_eq!(path("ping", host.clone(), json!({ "expect": { "loss": "5" } })), ["expect.loss"]);
     assert_eq!(path("echo", json!({ "listen": "0" }), json!({ "every": "10s" })), ["every"]);
-    let job = load::load_ad_hoc("ping", host, json!({ "every": "10s" }), &check::environment()).unwrap();
+    let (job, _) = load::load_ad_hoc("ping", host, json!({ "every": "10s" }), &check::environment()).unwrap();
     assert_eq!((job.name.as_str(), job.place.as_str()), ("ping", "command line"));
+}
+
+#[test]
+fn a_job_of_a_command_line_comes_with_its_warnings() {
+    let open = json!({ "listen": "0.0.0.0:8800", "to": "10.0.0.2:80" });
+    let (_, report) = load::load_ad_hoc("forward", open, json!({}), &check::environment()).unwrap();
+    assert_eq!(report.diagnostics.len(), 1, "{report:?}");
+    assert!(report.diagnostics[0].message.contains("for everybody"), "{report:?}");
 }

@@ -27,6 +27,8 @@ mod schema;
 
 // The daemon as a whole: what a scrape shows, what a reload changes, what a drain says.
 mod daemon;
+// Each numbered case has a test that names it.
+mod cases;
 // Documents that are made from the code are current.
 mod documents;
 // When runs start, what becomes of them, and how the engine ends.
@@ -41,6 +43,8 @@ mod icmp;
 mod oneliners;
 // tokio-cron-scheduler agrees on plain schedules.
 mod oracle;
+// The built forward between real programs: curl, nginx, iperf3, rsync, ssh, dig, socat, openssl.
+mod peers;
 // Waits, interfaces, IPv6 and children, against real kernels, services and name servers.
 mod probes;
 // The README is true.

@@ -60,6 +60,12 @@ impl Running {
         found.unwrap_or_else(|| panic!("the program ended without a line that contains `{text}`"))
     }
 
+    /// Reads all that it still prints.
+    pub(crate) fn rest(&mut self) -> String {
+        let lines = self.lines.as_mut().unwrap().map_while(Result::ok);
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
     /// Waits until a service verb says that it is ready, and gives its first address, such as `127.0.0.1:40123`.
     #[track_caller]
     pub(crate) fn ready(&mut self, scheme: &str) -> String {

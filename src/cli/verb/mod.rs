@@ -106,7 +106,13 @@ pub fn run(
     };
     let job =
         match load::load_ad_hoc(facts.name, parameters, common_keys(matches), &Environment::of_process()) {
-            Ok(job) => job,
+            Ok((job, warnings)) => {
+                let warnings = refusal::render(&warnings);
+                if !warnings.is_empty() {
+                    out::say(warnings.trim_end());
+                }
+                job
+            }
             Err(report) => {
                 out::say(refusal::render(&report).trim_end());
                 return Code::Usage;

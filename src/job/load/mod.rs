@@ -109,13 +109,14 @@ pub fn load_texts(texts: &[(&str, &str)], environment: &Environment) -> Loaded {
 }
 
 /// Makes one job of a command line: the kind's keys and the common keys as JSON objects. Its name is its kind, where none
-/// is given. Diagnostics have a path, such as `connect_timeout` or `proxy_protocol.send`, and no place.
+/// is given. Diagnostics have a path, such as `connect_timeout` or `proxy_protocol.send`, and no place; beside a job they are
+/// warnings.
 pub fn load_ad_hoc(
     kind: &str,
     parameters: serde_json::Value,
     common: serde_json::Value,
     environment: &Environment,
-) -> Result<Job, Report> {
+) -> Result<(Job, Report), Report> {
     let mut loader = Loader::new(environment);
     let mut entries = value::from_json(common).entries().map(<[Entry]>::to_vec).unwrap_or_default();
     if node::find(&entries, "name").is_none() {
@@ -131,7 +132,7 @@ pub fn load_ad_hoc(
         set.report.diagnostics.push(Diagnostic::error(format!("the job is left out: {why}")));
     }
     match set.jobs.pop() {
-        Some(job) if !set.report.has_errors() => Ok(job),
+        Some(job) if !set.report.has_errors() => Ok((job, set.report)),
         _ => Err(set.report),
     }
 }

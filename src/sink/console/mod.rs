@@ -55,6 +55,8 @@ pub struct Console {
     jobs: usize,
     /// How many runs of the verb have ended.
     runs: usize,
+    /// The verb is a service that is ready.
+    serves: bool,
 }
 
 impl std::fmt::Debug for Console {
@@ -73,7 +75,18 @@ impl Console {
         err: Box<dyn Write + Send>,
     ) -> Self {
         let progress = Progress::new(look.progress);
-        Self { mode, look, units, out, err, progress, verdicts: HashMap::new(), jobs: 0, runs: 0 }
+        Self {
+            mode,
+            look,
+            units,
+            out,
+            err,
+            progress,
+            verdicts: HashMap::new(),
+            jobs: 0,
+            runs: 0,
+            serves: false,
+        }
     }
 
     /// A line for people; one that cannot be written is lost, as the exit code says the same.
@@ -143,6 +156,11 @@ impl Console {
             Event::JobReady { job, addresses } => {
                 let word = paint(self.look.colour, Colour::Green, "ready");
                 self.say(&format!("{} {word} on {}", job.kind, places(addresses)));
+                self.serves = true;
+            }
+            // Connections may go on for a while, and silence would look like a program that hangs.
+            Event::Stopping if self.serves => {
+                self.complain("ending; open connections may finish, a second signal ends them at once");
             }
             Event::RunFinished(run) => self.result(run),
             Event::RunSkipped { count, cause, .. } => {
@@ -197,6 +215,7 @@ impl Console {
     fn result(&mut self, run: &Finished) {
         self.progress.end();
         self.runs += 1;
+        self.serves = false;
         let show_hosts = self.runs == 1;
         for table in summary::tables(run, show_hosts, &self.units) {
             self.say(table.render(self.look.terminal).trim_end_matches('\n'));

@@ -111,6 +111,8 @@ fn entries(run: &Finished, detail: &Map<String, Value>) -> Vec<String> {
     let measured = |key: &str| run.samples.iter().any(|set| set.find(key).is_some());
     let shown = |value: &Value| match value {
         Value::Null | Value::Object(_) => false,
+        // Nought of what seldom happens says nothing.
+        Value::Number(number) => number.as_f64() != Some(0.0),
         Value::Array(items) => !items.is_empty() && items.iter().all(|item| !item.is_object()),
         _ => true,
     };
@@ -125,6 +127,8 @@ fn measured(kind: &str, set: &Samples, units: &Units) -> String {
     for (at, (name, sample)) in set.values.iter().enumerate() {
         let value = units.show(kind, name, sample);
         let words = name.replace('_', " ");
+        // A size names its unit itself.
+        let words = words.strip_suffix(" bytes").unwrap_or(&words);
         match sample {
             _ if SPREAD[1..].contains(name) && set.find(SPREAD[0]).is_some() => {}
             Sample::Number(_) if *name == SPREAD[0] => {
@@ -138,7 +142,7 @@ fn measured(kind: &str, set: &Samples, units: &Units) -> String {
                 parts.push(format!("{words} {value}"));
             }
             Sample::Count(_) if *name == "count" => parts.push(format!("{value} found")),
-            Sample::Count(1) => parts.push(format!("{value} {}", words.strip_suffix('s').unwrap_or(&words))),
+            Sample::Count(1) => parts.push(format!("{value} {}", words.strip_suffix('s').unwrap_or(words))),
             Sample::Count(_) => parts.push(format!("{value} {words}")),
             Sample::Number(_) if value.ends_with('%') => parts.push(format!("{value} {words}")),
             _ => parts.push(format!("{words} {value}")),

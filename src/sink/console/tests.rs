@@ -15,9 +15,11 @@ const PING: &[Measure] = &[
     Measure { name: "rtt_max", unit: Unit::Seconds, own: None, help: "" },
 ];
 
+const FORWARD: &[Measure] = &[Measure { name: "sent_bytes", unit: Unit::Bytes, own: None, help: "" }];
+
 fn show(mode: Mode, look: Look, events: impl IntoIterator<Item = Event>) -> (String, String) {
     let (out, err) = (Paper::default(), Paper::default());
-    let units = Units::new([("ping", PING), ("sweep", PING)]);
+    let units = Units::new([("ping", PING), ("sweep", PING), ("forward", FORWARD)]);
     let mut console = Console::new(mode, look, units, out.writer(), err.writer());
     events.into_iter().for_each(|event| console.event(&event));
     console.close();
@@ -162,6 +164,18 @@ forward ready on tcp://[::1]:80
 ";
     assert_eq!(out, wanted);
     assert_eq!(err, "n (forward): out of descriptors: accepting again in 100 ms\n");
+}
+
+#[test]
+fn a_service_that_is_to_end_says_how_and_names_no_noughts() {
+    let ready = Event::JobReady { job: job("forward", "forward"), addresses: vec!["tcp://[::1]:80".into()] };
+    let samples = [("connections", Sample::Count(2)), ("sent_bytes", Sample::Count(4096))];
+    let over = finished("forward", &samples, json!({ "dropped_datagrams": 0, "cut_datagrams": 3 }));
+    let (out, err) = verb([ready, Event::Stopping, over]);
+    assert_eq!(out, "forward ready on tcp://[::1]:80\ncut datagrams: 3\n2 connections, 4.00 KiB sent\n");
+    assert_eq!(err, "ending; open connections may finish, a second signal ends them at once\n");
+    let (_, err) = verb([finished("ping", &[], json!({})), Event::Stopping]);
+    assert_eq!(err, "");
 }
 
 #[test]

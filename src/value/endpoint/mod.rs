@@ -241,6 +241,7 @@ mod tests {
             "tcp://",
             "icmp://",
             "http://x:0/",
+            "a:80,b:80",
         ];
         for text in wrong {
             assert!(text.parse::<Endpoint>().is_err(), "{text}");
@@ -254,5 +255,15 @@ mod tests {
         assert_eq!("8000-8010".parse::<Bind>().unwrap().to_string(), "tcp://127.0.0.1:8000-8010");
         assert!("0-10".parse::<Bind>().is_err());
         assert!("icmp://::1".parse::<Bind>().is_err());
+    }
+
+    #[test]
+    fn what_other_programs_take_is_refused_with_what_to_write() {
+        let hint = |text: &str| text.parse::<Bind>().unwrap_err().hint.unwrap();
+        let all = "write `udp://[::]:80` for all addresses, or `udp://127.0.0.1:80` for this machine alone";
+        assert_eq!(hint("udp://:80"), all);
+        assert!(hint(":80").starts_with("write `[::]:80` for"));
+        assert!(hint("80,81").starts_with("write a list of them"));
+        assert!(hint("a:80,b:80").starts_with("write a list of them"));
     }
 }

@@ -90,6 +90,15 @@ impl FromStr for Bind {
     type Err = Wrong;
 
     fn from_str(text: &str) -> Result<Self, Wrong> {
+        let rest = text.find("://").map_or(text, |at| &text[at + "://".len()..]);
+        if rest.starts_with(':') {
+            let with = |host: &str| {
+                format!("{}{host}{rest}", &text[..text.len() - rest.len()]).escape_debug().to_string()
+            };
+            let (all, loopback) = (with("[::]"), with("127.0.0.1"));
+            let hint = format!("write `{all}` for all addresses, or `{loopback}` for this machine alone");
+            return Err(Wrong::new(format!("`{}` has no host", text.escape_debug()), hint));
+        }
         let endpoint = match bare_ports(text) {
             Some((net, ports)) => net(Host::Ip(Ipv4Addr::LOCALHOST.into()), parse_ports(ports)?),
             // What else may be written there is not what may be listened on.
@@ -154,6 +163,10 @@ fn parse(text: &str) -> Result<Endpoint, Wrong> {
 
 /// `HOST:PORT` or `HOST:FIRST-LAST`.
 fn parse_host_ports(text: &str) -> Result<(Host, Ports), Wrong> {
+    if text.contains(',') {
+        let hint = "write a list of them; on the command line, the flag once for each";
+        return Err(Wrong::new(format!("`{}` is more than one", text.escape_debug()), hint));
+    }
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(Wrong::new(format!("`{text}` names a port and no host"), "write `host:port`"));
     }
