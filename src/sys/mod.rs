@@ -6,5 +6,6 @@ pub mod gai;
 pub mod icmp;
 pub mod limits;
 pub mod netlink;
+pub mod outq;
 pub mod rights;
 pub mod signals;

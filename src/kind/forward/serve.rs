@@ -6,11 +6,12 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Forward, OnAbort,
+    Forward, Inject, OnAbort,
     connect::{Connector, Far, Own},
     datagram::Datagrams,
     gate::{Gate, Slot},
     metrics,
+    proxy::Proxy,
     upstream::{Route, Target},
 };
 use crate::{
@@ -19,13 +20,14 @@ use crate::{
         Error,
         service::{self, Books, Families, Open},
     },
+    meter::Counter,
     net::{
         accept::{self, Host},
         datagram::Port,
         dial::Source,
         listen::Listener,
         rate::Bucket,
-        relay::{self, Abort, End, Ending, Lane, Limits},
+        relay::{self, Abort, End, Ending, Faults, Lane, Limits},
         stream::{Accepted, Stream},
         workers::Workers,
     },
@@ -39,6 +41,8 @@ pub(super) struct Service {
     pub(super) gate: Gate,
     pub(super) connector: Connector,
     pub(super) ending: Ending,
+    pub(super) proxy: Proxy,
+    faults: Option<Faults>,
     limits: Limits,
     up: Option<Arc<Bucket>>,
     down: Option<Arc<Bucket>>,
@@ -140,7 +144,9 @@ impl Service {
             },
         };
         let (ending, tasks) = (service::ending(cx), cx.tasks().clone());
-        Ok(Self { books, gate, connector, ending, limits, up: bucket(), down: bucket(), tasks })
+        let (proxy, faults) = (Proxy::new(spec), spec.inject.as_ref().map(Inject::faults));
+        let (up, down) = (bucket(), bucket());
+        Ok(Self { books, gate, connector, ending, proxy, faults, limits, up, down, tasks })
     }
 
     fn workers(&self) -> &Workers {
@@ -152,9 +158,18 @@ impl Service {
         self.tasks.spawn(task);
     }
 
-    /// One connection from its upstream's choice to its end.
+    /// One connection from its header, if it has one, and its upstream's choice to its end.
     async fn forward(&self, client: Stream, route: &Route, open: &mut Open) -> End {
-        let peer = open.peer;
+        let (ends, _source) = if self.proxy.accepts() {
+            // Boxed: most connections have no header, and none keeps room for it.
+            match Box::pin(self.greet(&client, open)).await {
+                Ok(greeted) => greeted,
+                Err(close) => return refuse(client, close),
+            }
+        } else {
+            (self.proxy.ends(&client, open.peer), None)
+        };
+        let peer = ends.client;
         let reached = tokio::select! {
             biased;
             () = self.ending.kill.cancelled() => Err(Close::Grace),
@@ -170,8 +185,16 @@ impl Service {
             // What fails here is a connection that is gone already; the relay finds out why.
             let _ = stream.prepare();
         }
-        let up = Lane { counter: target.received.clone(), bucket: self.up.clone(), watch: None };
-        let down = Lane { counter: target.sent.clone(), bucket: self.down.clone(), watch: None };
+        if let Some(header) = self.proxy.header(&ends)
+            && let Err(close) = Box::pin(self.proxy.send(&header, &client, &upstream)).await
+        {
+            return refuse(client, close);
+        }
+        let lane = |counter: &Counter, bucket: &Option<Arc<Bucket>>| {
+            let (counter, bucket) = (counter.clone(), bucket.clone());
+            Lane { counter, bucket, watch: None, faults: self.faults }
+        };
+        let (up, down) = (lane(&target.received, &self.up), lane(&target.sent, &self.down));
         relay::relay(client, upstream, up, down, &self.limits, &self.ending).await
     }
 }
@@ -203,14 +226,15 @@ impl Host for Door {
     async fn welcome(&self, client: Accepted) {
         let peer = client.peer;
         let mut open = self.service.books.open(peer, "copy");
-        if !self.service.gate.admits(&peer) {
+        if let Err(close) = self.service.admits(&peer) {
             client.reset();
-            return open.close(Close::Denied);
+            return open.close(close);
         }
         // It may be that the job is cancelled while this one waits for its turn.
         open.expect(Close::Drained);
         let mut waiting = Waiting(Some(client));
-        let entered = self.service.gate.enter(&peer).await;
+        let known = (!self.service.proxy.accepts()).then_some(&peer);
+        let entered = self.service.gate.enter(known).await;
         let Some(client) = waiting.0.take() else { return };
         let slot = match entered {
             Ok(slot) => slot,

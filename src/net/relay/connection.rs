@@ -12,16 +12,16 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{Abort, Ending, Limits, direction::Direction};
+use super::{Abort, Ending, Limits, way::Way};
 use crate::{net::stream::Stream, outcome::Close};
 
 /// A connection between ends that lie in `ends`, the client first.
 pub(super) struct Relay<'a> {
     /// The client, and the upstream if there is one.
     ends: &'a mut [Stream],
-    up: Direction,
+    up: Way,
     /// `None` for an echo.
-    down: Option<Direction>,
+    down: Option<Way>,
     limits: &'a Limits,
     /// When a byte passed last.
     active: Instant,
@@ -33,12 +33,7 @@ pub(super) struct Relay<'a> {
 const LOOK: Duration = Duration::from_millis(500);
 
 impl<'a> Relay<'a> {
-    pub(super) fn new(
-        ends: &'a mut [Stream],
-        up: Direction,
-        down: Option<Direction>,
-        limits: &'a Limits,
-    ) -> Self {
+    pub(super) fn new(ends: &'a mut [Stream], up: Way, down: Option<Way>, limits: &'a Limits) -> Self {
         Self { ends, up, down, limits, active: Instant::now(), broken: None }
     }
 
@@ -78,10 +73,13 @@ impl<'a> Relay<'a> {
                 }
             }
         }
+        if self.up.is_cut() || self.down.as_ref().is_some_and(Way::is_cut) {
+            return Poll::Ready(Close::Injected);
+        }
         if self.total() > before {
             self.active = Instant::now();
         }
-        let all_over = self.up.is_over() && self.down.as_ref().is_none_or(Direction::is_over);
+        let all_over = self.up.is_over() && self.down.as_ref().is_none_or(Way::is_over);
         match self.broken {
             _ if !all_over => Poll::Pending,
             // What the broken side sent before it broke has reached the other.
@@ -142,11 +140,11 @@ impl<'a> Relay<'a> {
 
     /// Whether a peer does not take what is held for it.
     fn is_blocked(&self) -> bool {
-        self.up.holds() || self.down.as_ref().is_some_and(Direction::holds)
+        self.up.holds() || self.down.as_ref().is_some_and(Way::holds)
     }
 
     fn total(&self) -> u64 {
-        self.up.bytes + self.down.as_ref().map_or(0, |down| down.bytes)
+        self.up.bytes() + self.down.as_ref().map_or(0, Way::bytes)
     }
 
     fn publish(&mut self) {
@@ -162,7 +160,7 @@ impl<'a> Relay<'a> {
         let in_order = match close {
             Close::Finished => true,
             Close::Drained => !self.is_blocked(),
-            Close::Grace => false,
+            Close::Grace | Close::Injected => false,
             _ => self.limits.abort == Abort::Fin,
         };
         for end in self.ends.iter() {
@@ -172,7 +170,7 @@ impl<'a> Relay<'a> {
                 end.reset_on_close();
             }
         }
-        (close, self.up.bytes, self.down.as_ref().map_or(0, |down| down.bytes))
+        (close, self.up.bytes(), self.down.as_ref().map_or(0, Way::bytes))
     }
 }
 

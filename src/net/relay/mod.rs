@@ -6,7 +6,10 @@
 
 mod connection;
 mod direction;
+mod inject;
+mod line;
 mod watch;
+mod way;
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,8 +18,9 @@ use tokio_util::sync::CancellationToken;
 use super::{rate::Bucket, stream::Stream};
 use crate::{meter::Counter, outcome::Close};
 use connection::Relay;
-use direction::Direction;
+use way::Way;
 
+pub use inject::Faults;
 pub use watch::Watch;
 
 /// What one side sees when the other breaks off.
@@ -61,6 +65,8 @@ pub struct Lane {
     pub bucket: Option<Arc<Bucket>>,
     /// Looks for a message in what passes.
     pub watch: Option<Watch>,
+    /// What is done to the bytes on purpose.
+    pub faults: Option<Faults>,
 }
 
 /// What a connection came to.
@@ -91,8 +97,8 @@ pub async fn relay(
     ending: &Ending,
 ) -> End {
     let mut ends = [client, upstream];
-    let up = Direction::new(0, 1, up);
-    let relay = Relay::new(&mut ends, up, Some(Direction::new(1, 0, down)), limits);
+    let up = Way::new(0, 1, up);
+    let relay = Relay::new(&mut ends, up, Some(Way::new(1, 0, down)), limits);
     let (close, received_bytes, sent_bytes) = relay.run(ending).await;
     End { close, received_bytes, sent_bytes }
 }
@@ -100,7 +106,7 @@ pub async fn relay(
 /// Sends a client's bytes back to it.
 pub async fn echo(client: Stream, lane: Lane, limits: &Limits, ending: &Ending) -> End {
     let mut ends = [client];
-    let relay = Relay::new(&mut ends, Direction::new(0, 0, lane), None, limits);
+    let relay = Relay::new(&mut ends, Way::new(0, 0, lane), None, limits);
     let (close, bytes, _) = relay.run(ending).await;
     End { close, received_bytes: bytes, sent_bytes: bytes }
 }

@@ -8,7 +8,10 @@ mod echo;
 mod ends;
 mod exchange;
 mod forward;
+mod haproxy;
+mod inject;
 mod limits;
+mod proxy;
 mod unix;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};

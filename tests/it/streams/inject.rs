@@ -1,0 +1,196 @@
+//! Forwards with faults made on purpose: how late, how slow, and where the break comes.
+
+use std::time::Duration;
+
+use netjobs::outcome::Close;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::{Instant, timeout},
+};
+
+use super::{PATIENCE, Service, assert_broken_off, assert_reset, noise, read_all, reset, server, through};
+
+/// The time of one byte there and back.
+async fn round_trip(client: &mut TcpStream, far: &mut TcpStream) -> Duration {
+    let start = Instant::now();
+    client.write_all(b"x").await.unwrap();
+    far.read_u8().await.unwrap();
+    far.write_all(b"y").await.unwrap();
+    client.read_u8().await.unwrap();
+    start.elapsed()
+}
+
+#[tokio::test]
+async fn latency_delays_each_direction() {
+    let (service, mut client, mut far) = through(", inject: { latency: 40ms }").await;
+    for _ in 0..5 {
+        let took = round_trip(&mut client, &mut far).await;
+        assert!(took >= Duration::from_millis(80) && took < Duration::from_millis(130), "{took:?}");
+    }
+    // Bytes on their way do not wait for each other's arrival, and the end comes as late as they.
+    let start = Instant::now();
+    let bytes = noise(1, 500_000);
+    let ((), (got, end)) = tokio::join!(
+        async {
+            client.write_all(&bytes).await.unwrap();
+            client.shutdown().await.unwrap();
+        },
+        read_all(&mut far)
+    );
+    let took = start.elapsed();
+    assert!(got == bytes && end.is_ok());
+    assert!(took >= Duration::from_millis(40) && took < Duration::from_millis(300), "{took:?}");
+    far.shutdown().await.unwrap();
+    assert!(read_all(&mut client).await.1.is_ok());
+    assert_eq!(service.end().await.1, [Close::Finished]);
+}
+
+#[tokio::test]
+async fn an_end_is_as_late_as_bytes() {
+    let (service, mut client, mut far) = through(", inject: { latency: 60ms }").await;
+    let start = Instant::now();
+    client.shutdown().await.unwrap();
+    assert!(read_all(&mut far).await.0.is_empty());
+    let took = start.elapsed();
+    assert!(took >= Duration::from_millis(60) && took < Duration::from_millis(120), "{took:?}");
+    drop((client, far));
+    service.end().await;
+}
+
+#[tokio::test]
+async fn jitter_stays_within_its_bounds_and_keeps_the_order() {
+    let (service, mut client, mut far) = through(", inject: { latency: 10ms, jitter: 20ms }").await;
+    let mut times = vec![];
+    for _ in 0..20 {
+        times.push(round_trip(&mut client, &mut far).await);
+    }
+    let (least, most) = (*times.iter().min().unwrap(), *times.iter().max().unwrap());
+    assert!(least >= Duration::from_millis(20) && most < Duration::from_millis(110), "{times:?}");
+    assert!(most - least > Duration::from_millis(5), "it varies: {times:?}");
+    let bytes = noise(2, 300_000);
+    let ((), (got, _)) = tokio::join!(
+        async {
+            for chunk in bytes.chunks(7_000) {
+                client.write_all(chunk).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            client.shutdown().await.unwrap();
+        },
+        read_all(&mut far)
+    );
+    assert!(got == bytes);
+    drop((client, far));
+    service.end().await;
+}
+
+#[tokio::test]
+async fn the_rate_is_each_connections_own() {
+    let (listener, to) = server().await;
+    let service =
+        Service::forward(&format!("{{ listen: 0, to: '{to}', inject: {{ rate: 400kB/s }} }}")).await;
+    let bytes = noise(3, 400_000);
+    let measure = async || {
+        let mut client = service.connect().await;
+        let mut far = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap().0;
+        let start = Instant::now();
+        let ((), (got, _)) = tokio::join!(
+            async {
+                far.write_all(&bytes).await.unwrap();
+                far.shutdown().await.unwrap();
+            },
+            read_all(&mut client)
+        );
+        assert!(got == bytes);
+        start.elapsed().as_secs_f64()
+    };
+    let (one, other) = tokio::join!(measure(), measure());
+    for seconds in [one, other] {
+        assert!((seconds - 1.0).abs() < 0.1, "{seconds} s for a second's bytes");
+    }
+    service.end().await;
+}
+
+#[tokio::test]
+async fn a_break_comes_after_exactly_so_many_bytes() {
+    for options in ["reset_after: 100kB", "reset_after: 100kB, latency: 20ms, rate: 2MB/s"] {
+        let (service, mut client, mut far) =
+            through(&format!(", on_abort: fin, inject: {{ {options} }}")).await;
+        let bytes = noise(4, 300_000);
+        client.write_all(b"ask").await.unwrap();
+        let (_, (got, end)) = tokio::join!(far.write_all(&bytes), read_all(&mut client));
+        assert_eq!(got.len(), 100_000);
+        assert!(got == bytes[..100_000]);
+        assert_reset(&end);
+        let mut rest = vec![];
+        assert_reset(&far.read_to_end(&mut rest).await.map(|_| ()));
+        let (outcome, closes) = service.end().await;
+        assert_eq!(closes, [Close::Injected]);
+        assert_eq!(outcome.samples[0].find("sent_bytes"), Some(&netjobs::outcome::Sample::Count(100_000)));
+        assert_eq!(outcome.samples[0].find("failed"), Some(&netjobs::outcome::Sample::Count(0)));
+    }
+    let (service, mut client, mut far) = through(", inject: { reset_after: 5B }").await;
+    client.write_all(b"four").await.unwrap();
+    far.read_exact(&mut [0; 4]).await.unwrap();
+    client.shutdown().await.unwrap();
+    far.shutdown().await.unwrap();
+    assert!(read_all(&mut client).await.1.is_ok() && read_all(&mut far).await.1.is_ok());
+    assert_eq!(service.end().await.1, [Close::Finished]);
+}
+
+#[tokio::test]
+async fn none_at_all_may_pass() {
+    let (_listener, to) = server().await;
+    let service =
+        Service::forward(&format!("{{ listen: 0, to: '{to}', inject: {{ reset_after: 0B }} }}")).await;
+    assert_broken_off(&service).await;
+    assert_eq!(service.end().await.1, [Close::Injected]);
+}
+
+/// A break passes at once, ahead of the bytes that wait.
+#[tokio::test]
+async fn a_break_is_not_late() {
+    let (service, mut client, mut far) = through(", inject: { latency: 10s }").await;
+    client.write_all(b"never seen").await.unwrap();
+    far.write_all(b"never seen").await.unwrap();
+    let start = Instant::now();
+    reset(far);
+    let (bytes, end) = read_all(&mut client).await;
+    assert_reset(&end);
+    assert!(bytes.is_empty() && start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert_eq!(service.end().await.1, [Close::UpstreamReset]);
+}
+
+/// What waits is bounded: a source whose bytes are late is held back.
+#[tokio::test]
+async fn what_waits_is_bounded() {
+    let (service, mut client, far) = through(", inject: { latency: 1h }").await;
+    let (chunk, mut sent) = (vec![0; 64 << 10], 0);
+    while let Ok(written) = timeout(Duration::from_millis(300), client.write(&chunk)).await {
+        sent += written.unwrap();
+        assert!(sent < 64 << 20, "nothing holds the source back");
+    }
+    reset(client);
+    drop(far);
+    assert_eq!(service.end().await.1, [Close::ClientReset]);
+}
+
+/// A header before the bytes is as early as ever; the bytes are late.
+#[tokio::test]
+async fn a_header_is_not_late() {
+    let (listener, to) = server().await;
+    let yaml =
+        format!("{{ listen: 0, to: '{to}', proxy_protocol: {{ send: v1 }}, inject: {{ latency: 300ms }} }}");
+    let service = Service::forward(&yaml).await;
+    let start = Instant::now();
+    let mut client = service.connect().await;
+    client.write_all(b"x").await.unwrap();
+    let mut far = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap().0;
+    let mut bytes = [0; 200];
+    let length = timeout(PATIENCE, far.read(&mut bytes)).await.unwrap().unwrap();
+    assert!(bytes[..length].ends_with(b"\r\n") && start.elapsed() < Duration::from_millis(200));
+    assert_eq!(timeout(PATIENCE, far.read_u8()).await.unwrap().unwrap(), b'x');
+    assert!(start.elapsed() >= Duration::from_millis(300));
+    drop((client, far));
+    service.end().await;
+}
