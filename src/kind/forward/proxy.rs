@@ -66,9 +66,9 @@ impl ProxyProtocol {
             let message = "`trust` is for headers that are accepted";
             report.error("proxy_protocol.trust", message, Some("write `accept: true` beside it"));
         }
-        let listens = || spec.listen.iter().map(|bind| &bind.0);
+        let listens = || spec.listen.iter().map(|bind| &bind.0).filter(|listen| !listen.is_datagram());
         let has_addresses = listens().any(|listen| matches!(listen, Endpoint::Tcp(..)));
-        if !self.accept.0 {
+        if !self.accept.0 || listens().next().is_none() {
             return;
         }
         if has_addresses && self.trust.is_none() {

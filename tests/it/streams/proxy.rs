@@ -104,7 +104,10 @@ async fn a_header_without_addresses_leaves_the_sender_as_the_client() {
     }
     let recorder = service.recorder.clone();
     service.end().await;
-    assert_eq!(peers(&recorder), wanted);
+    let mut found = peers(&recorder);
+    found.sort();
+    wanted.sort();
+    assert_eq!(found, wanted);
 }
 
 /// Case 32: garbage, an end within the header, a break within it, and a sender that is not trusted.
@@ -130,9 +133,9 @@ async fn what_sends_no_header_is_broken_off() {
         }
     });
     seen.await.unwrap();
-    let mut wanted = vec![Close::ProxyHeader; 5];
-    wanted.push(Close::ClientReset);
-    assert_eq!(service.end().await.1, wanted);
+    let found = service.end().await.1;
+    let count = |close| found.iter().filter(|found| **found == close).count();
+    assert_eq!((count(Close::ProxyHeader), count(Close::ClientReset)), (5, 1), "{found:?}");
 
     let yaml = format!("{{ listen: 0, to: '{to}', proxy_protocol: {{ accept: true, trust: 127.0.0.2 }} }}");
     let service = Service::forward(&yaml).await;
@@ -179,24 +182,19 @@ async fn limits_are_those_of_the_client_that_is_named() {
         client.write_all(&header(Version::V2, source)).await.unwrap();
         client
     };
-    let mut refused = vec![];
     let first = connect("198.51.100.7:1").await;
     let one = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
-    for (source, close) in [
-        ("198.51.100.7:2", Close::Limit),
-        ("198.51.100.66:1", Close::Denied),
-        ("203.0.113.1:1", Close::Denied),
-        ("[::ffff:198.51.100.66]:1", Close::Denied),
-    ] {
+    let refused = ["198.51.100.7:2", "198.51.100.66:1", "203.0.113.1:1", "[::ffff:198.51.100.66]:1"];
+    for source in refused {
         assert_reset(&read_all(&mut connect(source).await).await.1);
-        refused.push(close);
     }
     let second = connect("[::ffff:198.51.100.8]:1").await;
     let two = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
     drop((first, second, one, two));
     let found = service.end().await.1;
-    assert_eq!(found[..4], refused);
-    assert_eq!(found.len(), 6);
+    let count = |close| found.iter().filter(|found| **found == close).count();
+    let counts = (count(Close::Limit), count(Close::Denied), count(Close::Finished));
+    assert_eq!(counts, (1, 3, 2), "{found:?}");
 }
 
 /// Case 32: `source_hash` follows the client that is named.
@@ -290,6 +288,7 @@ async fn a_header_waits_for_the_first_bytes_but_not_long() {
     let length = timeout(PATIENCE, far.read(&mut bytes)).await.unwrap().unwrap();
     let text = str::from_utf8(&bytes[..length]).unwrap();
     assert!(text.starts_with("PROXY TCP4 ") && text.ends_with("\r\nearly"), "{text}: in one segment");
+    drop((client, far));
 
     let start = Instant::now();
     let mut silent = service.connect().await;
@@ -301,12 +300,13 @@ async fn a_header_waits_for_the_first_bytes_but_not_long() {
     let mut banner = [0; 9];
     silent.read_exact(&mut banner).await.unwrap();
     assert_eq!(&banner, b"220 ready");
+    drop((silent, far));
 
     let mut ended = service.connect().await;
     ended.shutdown().await.unwrap();
     let mut far = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap().0;
     assert!(read_all(&mut far).await.0.starts_with(b"PROXY TCP4 "));
-    drop((client, silent, ended, far));
+    drop((ended, far));
     service.end().await;
 }
 
