@@ -7,10 +7,11 @@ use std::{
     net::{Shutdown, TcpListener, TcpStream},
     path::PathBuf,
     process::Command,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::program::{Running, check, netjobs};
 
@@ -91,7 +92,7 @@ fn the_forward_behind_a_balancer_passes_the_client_on_and_the_bad_line_is_late()
     while address.len() < 2 {
         let ready: Value = serde_json::from_str(&daemon.line_with("job_ready")).unwrap();
         let text = |value: &Value| value.as_str().unwrap().trim_start_matches("tcp://").to_owned();
-        address.insert(text(&ready["job"]), text(&ready["addresses"][0]));
+        address.insert(text(&ready["job_name"]), text(&ready["addresses"][0]));
     }
     let mut client = TcpStream::connect(&address["behind-the-balancer"]).unwrap();
     client.write_all(b"PROXY TCP4 192.0.2.7 192.0.2.1 5000 80\r\nhello").unwrap();

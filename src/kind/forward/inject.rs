@@ -24,8 +24,8 @@ pub struct Inject {
     /// the `rate` beside `inject`. Default: no limit.
     #[serde(default)]
     pub rate: Option<ByteRate>,
-    /// Once exactly so many bytes have passed in one direction, both sides see a broken connection; those that wait are
-    /// dropped. `0B`: before the first byte. Default: never.
+    /// Once exactly so many bytes have passed in one direction, both sides see a broken connection (on a Unix socket an end
+    /// of file), whatever `on_abort` says; bytes that wait are dropped. `0B`: before the first byte. Default: never.
     #[serde(default)]
     pub reset_after: Option<Size>,
 }

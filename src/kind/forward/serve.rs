@@ -6,7 +6,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Forward, Inject, OnAbort,
+    Forward, OnAbort,
     connect::{Connector, Far, Own},
     datagram::Datagrams,
     gate::{Gate, Slot},
@@ -42,7 +42,7 @@ pub(super) struct Service {
     pub(super) connector: Connector,
     pub(super) ending: Ending,
     pub(super) proxy: Proxy,
-    faults: Option<Faults>,
+    faults: Option<Arc<Faults>>,
     limits: Limits,
     up: Option<Arc<Bucket>>,
     down: Option<Arc<Bucket>>,
@@ -144,7 +144,8 @@ impl Service {
             },
         };
         let (ending, tasks) = (service::ending(cx), cx.tasks().clone());
-        let (proxy, faults) = (Proxy::new(spec), spec.inject.as_ref().map(Inject::faults));
+        let (proxy, faults) =
+            (Proxy::new(spec), spec.inject.as_ref().map(|inject| Arc::new(inject.faults())));
         let (up, down) = (bucket(), bucket());
         Ok(Self { books, gate, connector, ending, proxy, faults, limits, up, down, tasks })
     }
@@ -192,7 +193,7 @@ impl Service {
         }
         let lane = |counter: &Counter, bucket: &Option<Arc<Bucket>>| {
             let (counter, bucket) = (counter.clone(), bucket.clone());
-            Lane { counter, bucket, watch: None, faults: self.faults }
+            Lane { counter, bucket, watch: None, faults: self.faults.clone() }
         };
         let (up, down) = (lane(&target.received, &self.up), lane(&target.sent, &self.down));
         relay::relay(client, upstream, up, down, &self.limits, &self.ending).await

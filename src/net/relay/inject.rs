@@ -53,7 +53,7 @@ pub(super) struct Injected {
     from: usize,
     to: usize,
     lane: Lane,
-    faults: Faults,
+    faults: Arc<Faults>,
     line: Line,
     own: Pace,
     shared: Pace,
@@ -79,7 +79,7 @@ enum State {
 }
 
 impl Injected {
-    pub(super) fn new(from: usize, to: usize, lane: Lane, faults: Faults) -> Self {
+    pub(super) fn new(from: usize, to: usize, lane: Lane, faults: Arc<Faults>) -> Self {
         let bucket = faults.rate.map(|rate| Arc::new(Bucket::new(rate as f64, rate as f64 * BURST)));
         Self {
             from,

@@ -66,7 +66,7 @@ pub struct Lane {
     /// Looks for a message in what passes.
     pub watch: Option<Watch>,
     /// What is done to the bytes on purpose.
-    pub faults: Option<Faults>,
+    pub faults: Option<Arc<Faults>>,
 }
 
 /// What a connection came to.

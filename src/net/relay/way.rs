@@ -21,7 +21,7 @@ pub(super) enum Way {
 impl Way {
     /// From one of the relay's ends to another.
     pub(super) fn new(from: usize, to: usize, lane: Lane) -> Self {
-        match lane.faults {
+        match lane.faults.clone() {
             None => Self::Plain(Direction::new(from, to, lane)),
             Some(faults) => Self::Injected(Box::new(Injected::new(from, to, lane, faults))),
         }

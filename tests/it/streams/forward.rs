@@ -174,7 +174,7 @@ async fn random_reads_and_writes_lose_nothing_in_either_direction() {
     }
 }
 
-async fn read_randomly(mut from: tokio::net::tcp::OwnedReadHalf, mut seed: u64) -> Vec<u8> {
+pub(super) async fn read_randomly(mut from: tokio::net::tcp::OwnedReadHalf, mut seed: u64) -> Vec<u8> {
     let mut all = vec![];
     loop {
         let mut buffer = vec![0; usize::try_from(next(&mut seed) % 20_000 + 1).unwrap()];
@@ -188,7 +188,7 @@ async fn read_randomly(mut from: tokio::net::tcp::OwnedReadHalf, mut seed: u64) 
     }
 }
 
-async fn write_randomly(mut to: tokio::net::tcp::OwnedWriteHalf, bytes: &[u8], mut seed: u64) {
+pub(super) async fn write_randomly(mut to: tokio::net::tcp::OwnedWriteHalf, bytes: &[u8], mut seed: u64) {
     let mut rest = bytes;
     while !rest.is_empty() {
         let length = usize::try_from(next(&mut seed) % 30_000 + 1).unwrap().min(rest.len());

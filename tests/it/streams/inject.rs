@@ -9,7 +9,11 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{PATIENCE, Service, assert_broken_off, assert_reset, noise, read_all, reset, server, through};
+use super::{
+    PATIENCE, Service, assert_broken_off, assert_reset,
+    forward::{read_randomly, write_randomly},
+    noise, read_all, reset, server, through,
+};
 
 /// The time of one byte there and back.
 async fn round_trip(client: &mut TcpStream, far: &mut TcpStream) -> Duration {
@@ -67,7 +71,7 @@ async fn jitter_stays_within_its_bounds_and_keeps_the_order() {
     }
     let (least, most) = (*times.iter().min().unwrap(), *times.iter().max().unwrap());
     assert!(least >= Duration::from_millis(20) && most < Duration::from_millis(110), "{times:?}");
-    assert!(most - least > Duration::from_millis(5), "it varies: {times:?}");
+    assert!(most > least + Duration::from_millis(5), "it varies: {times:?}");
     let bytes = noise(2, 300_000);
     let ((), (got, _)) = tokio::join!(
         async {
@@ -82,6 +86,24 @@ async fn jitter_stays_within_its_bounds_and_keeps_the_order() {
     assert!(got == bytes);
     drop((client, far));
     service.end().await;
+}
+
+/// Late, slow and uneven: nothing is lost, doubled or moved.
+#[tokio::test]
+async fn random_reads_and_writes_lose_nothing_on_a_bad_line() {
+    for seed in 0..3 {
+        let (service, client, far) = through(", inject: { latency: 3ms, jitter: 4ms, rate: 4MB/s }").await;
+        let (up, down) = (noise(seed, 700_000), noise(seed + 1000, 900_000));
+        let (client, far) = (client.into_split(), far.into_split());
+        let (got_down, got_up, (), ()) = tokio::join!(
+            read_randomly(client.0, seed),
+            read_randomly(far.0, seed + 1),
+            write_randomly(client.1, &up, seed + 2),
+            write_randomly(far.1, &down, seed + 3),
+        );
+        assert!(got_up == up && got_down == down, "seed {seed}");
+        assert_eq!(service.end().await.1, [Close::Finished]);
+    }
 }
 
 #[tokio::test]
@@ -168,7 +190,7 @@ async fn what_waits_is_bounded() {
     let (chunk, mut sent) = (vec![0; 64 << 10], 0);
     while let Ok(written) = timeout(Duration::from_millis(300), client.write(&chunk)).await {
         sent += written.unwrap();
-        assert!(sent < 64 << 20, "nothing holds the source back");
+        assert!(sent < 24 << 20, "nothing holds the source back");
     }
     reset(client);
     drop(far);
