@@ -5,7 +5,7 @@ use std::time::Duration;
 use netjobs::outcome::Close;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     time::{Instant, timeout},
 };
 
@@ -28,10 +28,12 @@ async fn round_trip(client: &mut TcpStream, far: &mut TcpStream) -> Duration {
 #[tokio::test]
 async fn latency_delays_each_direction() {
     let (service, mut client, mut far) = through(", inject: { latency: 40ms }").await;
-    for _ in 0..5 {
-        let took = round_trip(&mut client, &mut far).await;
-        assert!(took >= Duration::from_millis(80) && took < Duration::from_millis(130), "{took:?}");
+    let mut times = vec![];
+    for _ in 0..9 {
+        times.push(round_trip(&mut client, &mut far).await);
     }
+    times.sort();
+    assert!(times[0] >= Duration::from_millis(80) && times[4] < Duration::from_millis(120), "{times:?}");
     // Bytes on their way do not wait for each other's arrival, and the end comes as late as they.
     let start = Instant::now();
     let bytes = noise(1, 500_000);
@@ -44,7 +46,7 @@ async fn latency_delays_each_direction() {
     );
     let took = start.elapsed();
     assert!(got == bytes && end.is_ok());
-    assert!(took >= Duration::from_millis(40) && took < Duration::from_millis(300), "{took:?}");
+    assert!(took >= Duration::from_millis(40) && took < Duration::from_secs(1), "{took:?}");
     far.shutdown().await.unwrap();
     assert!(read_all(&mut client).await.1.is_ok());
     assert_eq!(service.end().await.1, [Close::Finished]);
@@ -57,7 +59,7 @@ async fn an_end_is_as_late_as_bytes() {
     client.shutdown().await.unwrap();
     assert!(read_all(&mut far).await.0.is_empty());
     let took = start.elapsed();
-    assert!(took >= Duration::from_millis(60) && took < Duration::from_millis(120), "{took:?}");
+    assert!(took >= Duration::from_millis(60) && took < Duration::from_millis(500), "{took:?}");
     drop((client, far));
     service.end().await;
 }
@@ -69,8 +71,9 @@ async fn jitter_stays_within_its_bounds_and_keeps_the_order() {
     for _ in 0..20 {
         times.push(round_trip(&mut client, &mut far).await);
     }
-    let (least, most) = (*times.iter().min().unwrap(), *times.iter().max().unwrap());
-    assert!(least >= Duration::from_millis(20) && most < Duration::from_millis(110), "{times:?}");
+    times.sort();
+    let (least, middle, most) = (times[0], times[10], times[19]);
+    assert!(least >= Duration::from_millis(20) && middle < Duration::from_millis(90), "{times:?}");
     assert!(most > least + Duration::from_millis(5), "it varies: {times:?}");
     let bytes = noise(2, 300_000);
     let ((), (got, _)) = tokio::join!(
@@ -106,31 +109,36 @@ async fn random_reads_and_writes_lose_nothing_on_a_bad_line() {
     }
 }
 
+/// How long an answer takes through a forward to this server, in seconds.
+async fn download(service: &Service, server: &TcpListener, bytes: &[u8]) -> f64 {
+    let mut client = service.connect().await;
+    let mut far = timeout(PATIENCE, server.accept()).await.unwrap().unwrap().0;
+    let start = Instant::now();
+    let ((), (got, _)) = tokio::join!(
+        async {
+            far.write_all(bytes).await.unwrap();
+            far.shutdown().await.unwrap();
+        },
+        read_all(&mut client)
+    );
+    assert!(got == bytes);
+    start.elapsed().as_secs_f64()
+}
+
 #[tokio::test]
-async fn the_rate_is_each_connections_own() {
-    let (listener, to) = server().await;
-    let service =
-        Service::forward(&format!("{{ listen: 0, to: '{to}', inject: {{ rate: 400kB/s }} }}")).await;
+async fn the_rate_is_each_connections_own_and_the_jobs_is_shared() {
     let bytes = noise(3, 400_000);
-    let measure = async || {
-        let mut client = service.connect().await;
-        let mut far = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap().0;
-        let start = Instant::now();
-        let ((), (got, _)) = tokio::join!(
-            async {
-                far.write_all(&bytes).await.unwrap();
-                far.shutdown().await.unwrap();
-            },
-            read_all(&mut client)
-        );
-        assert!(got == bytes);
-        start.elapsed().as_secs_f64()
-    };
-    let (one, other) = tokio::join!(measure(), measure());
-    for seconds in [one, other] {
-        assert!((seconds - 1.0).abs() < 0.1, "{seconds} s for a second's bytes");
+    for (options, seconds) in
+        [("inject: { rate: 400kB/s }", 1.0), ("rate: { bytes: 400kB/s }, inject: { latency: 1ms }", 2.0)]
+    {
+        let (listener, to) = server().await;
+        let service = Service::forward(&format!("{{ listen: 0, to: '{to}', {options} }}")).await;
+        let (one, other) =
+            tokio::join!(download(&service, &listener, &bytes), download(&service, &listener, &bytes));
+        let took = one.max(other);
+        assert!((took - seconds).abs() < seconds / 10.0, "{options}: {took} s");
+        service.end().await;
     }
-    service.end().await;
 }
 
 #[tokio::test]
@@ -202,7 +210,7 @@ async fn what_waits_is_bounded() {
 async fn a_header_is_not_late() {
     let (listener, to) = server().await;
     let yaml =
-        format!("{{ listen: 0, to: '{to}', proxy_protocol: {{ send: v1 }}, inject: {{ latency: 300ms }} }}");
+        format!("{{ listen: 0, to: '{to}', proxy_protocol: {{ send: v1 }}, inject: {{ latency: 1s }} }}");
     let service = Service::forward(&yaml).await;
     let start = Instant::now();
     let mut client = service.connect().await;
@@ -210,9 +218,9 @@ async fn a_header_is_not_late() {
     let mut far = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap().0;
     let mut bytes = [0; 200];
     let length = timeout(PATIENCE, far.read(&mut bytes)).await.unwrap().unwrap();
-    assert!(bytes[..length].ends_with(b"\r\n") && start.elapsed() < Duration::from_millis(200));
+    assert!(bytes[..length].ends_with(b"\r\n") && start.elapsed() < Duration::from_millis(800));
     assert_eq!(timeout(PATIENCE, far.read_u8()).await.unwrap().unwrap(), b'x');
-    assert!(start.elapsed() >= Duration::from_millis(300));
+    assert!(start.elapsed() >= Duration::from_secs(1));
     drop((client, far));
     service.end().await;
 }

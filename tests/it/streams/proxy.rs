@@ -290,17 +290,21 @@ async fn a_header_waits_for_the_first_bytes_but_not_long() {
     assert!(text.starts_with("PROXY TCP4 ") && text.ends_with("\r\nearly"), "{text}: in one segment");
     drop((client, far));
 
-    let start = Instant::now();
-    let mut silent = service.connect().await;
-    let mut far = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap().0;
-    assert!(matches!(take_header(&mut far).await, Header::Proxied(_)));
-    let took = start.elapsed();
-    assert!(took > Duration::from_millis(5) && took < Duration::from_millis(150), "{took:?}");
-    far.write_all(b"220 ready").await.unwrap();
-    let mut banner = [0; 9];
-    silent.read_exact(&mut banner).await.unwrap();
-    assert_eq!(&banner, b"220 ready");
-    drop((silent, far));
+    let mut times = vec![];
+    for _ in 0..5 {
+        let start = Instant::now();
+        let mut silent = service.connect().await;
+        let mut far = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap().0;
+        assert!(matches!(take_header(&mut far).await, Header::Proxied(_)));
+        times.push(start.elapsed());
+        far.write_all(b"220 ready").await.unwrap();
+        let mut banner = [0; 9];
+        silent.read_exact(&mut banner).await.unwrap();
+        assert_eq!(&banner, b"220 ready");
+    }
+    times.sort();
+    // The kernel would hold a header back for 200 ms that waits for more.
+    assert!(times[0] >= Duration::from_millis(5) && times[2] < Duration::from_millis(100), "{times:?}");
 
     let mut ended = service.connect().await;
     ended.shutdown().await.unwrap();
