@@ -1,9 +1,10 @@
 //! The tokio runtime, made in one place. Not at start: commands that only print never have one.
 //!
-//! tokio panics or hangs where a thread cannot be started; so the threads are tried first, and a limit ends in a
-//! sentence instead.
+//! tokio panics or hangs where a thread cannot be started or a file cannot be opened; so both are tried first, and a limit
+//! ends in a sentence instead.
 
 use std::{
+    fs::File,
     io,
     sync::{Arc, Mutex, mpsc},
     thread,
@@ -14,6 +15,8 @@ use tokio::runtime::{Builder, Runtime};
 
 /// Worker threads where nothing else is said: the work is waiting, not computing.
 const WORKERS: usize = 2;
+/// The runtimes, the signals, a listener and a connection.
+const DESCRIPTORS: usize = 20;
 /// Threads for calls that block, such as looking up names.
 const BLOCKING: usize = 32;
 
@@ -31,6 +34,12 @@ pub fn build() -> io::Result<Runtime> {
         .build()?;
     runtime.block_on(runtime.spawn_blocking(|| ())).map_err(io::Error::other)?;
     Ok(runtime)
+}
+
+/// Opens as many files as the smallest of programs takes and closes them again; an error where the system allows fewer.
+pub fn try_descriptors() -> io::Result<()> {
+    let open = |_| File::open("/dev/null");
+    (0..DESCRIPTORS).map(open).collect::<io::Result<Vec<File>>>().map(drop)
 }
 
 /// Starts so many threads at once and ends them again; an error where the system allows fewer.

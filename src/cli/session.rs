@@ -72,9 +72,15 @@ pub struct Session {
 /// Gives up what no run needs and makes the runtime, in this order: threads inherit rights.
 pub fn prepare(drop_all: bool) -> Result<Runtime, Code> {
     rights::keep_only(if drop_all { &[] } else { Right::ALL });
+    let told = |what: &str, error, hint: &str| {
+        out::fail(Code::Failed, format_args!("{what}: {error}\nhint: {hint}"))
+    };
+    runtime::try_descriptors().map_err(|error| {
+        told("open files to work with", error, "raise the limit of open files (`ulimit -n`)")
+    })?;
     runtime::build().map_err(|error| {
         let hint = "raise the limit of processes and threads (`ulimit -u`, the pids limit of the container)";
-        out::fail(Code::Failed, format_args!("start a thread: {error}\nhint: {hint}"))
+        told("start a thread", error, hint)
     })
 }
 

@@ -18,6 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     meter::{Meters, Registry},
     net::{
+        descriptors::Descriptors,
         hops::Hops,
         icmp::Probers,
         interface::Snapshots,
@@ -40,6 +41,8 @@ pub struct Shared {
     pub hops: Arc<Hops>,
     /// All open listeners.
     pub listeners: listen::Pool,
+    /// The table of descriptors, when they run short.
+    pub descriptors: Arc<Descriptors>,
     /// The threads that carry connections.
     pub workers: Workers,
     /// The machine's interfaces, read at most once a second.
@@ -56,6 +59,7 @@ impl Shared {
             probers: Probers::default(),
             hops: Arc::default(),
             listeners: listen::Pool::default(),
+            descriptors: Arc::default(),
             workers: Workers::default(),
             interfaces: Snapshots::default(),
             registry,

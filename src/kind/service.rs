@@ -4,17 +4,15 @@
 //! closes its connection with `bug` and harms no other.
 
 use std::{
+    collections::HashMap,
     io,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicI64, Ordering},
     },
 };
 
-use tokio::{
-    sync::{Notify, mpsc},
-    time::Instant,
-};
+use tokio::{sync::mpsc, time::Instant};
 
 use super::Error;
 use crate::{
@@ -22,6 +20,7 @@ use crate::{
     meter::{Counter, Gauge, Meters},
     net::{
         self,
+        descriptors::Descriptors,
         relay::{End, Ending},
         stream::Peer,
     },
@@ -59,10 +58,12 @@ pub(super) struct Books {
     families: Families,
     total: Counter,
     shown_active: Gauge,
+    /// The counters of closes that were needed so far, by upstream.
+    closes: Mutex<HashMap<String, Vec<(Close, Counter)>>>,
     active: AtomicI64,
     counts: Counts,
-    /// Wakes whoever waits for a descriptor.
-    pub(super) freed: Notify,
+    /// Who is told that a connection has given its descriptors back.
+    descriptors: Arc<Descriptors>,
 }
 
 /// What the run's samples are made of.
@@ -84,9 +85,10 @@ impl Books {
             shown_active: meters.gauge(families.active, &[]),
             meters,
             families,
+            closes: Mutex::default(),
             active: AtomicI64::new(0),
             counts: Counts::default(),
-            freed: Notify::new(),
+            descriptors: cx.shared().descriptors.clone(),
         })
     }
 
@@ -105,6 +107,18 @@ impl Books {
     pub(super) fn passed(&self, received_bytes: usize, sent_bytes: usize) {
         self.counts.received_bytes.add(received_bytes as u64);
         self.counts.sent_bytes.add(sent_bytes as u64);
+    }
+
+    /// Counts a close; only the first of its kind looks its series up.
+    fn closed(&self, close: Close, upstream: &str) {
+        let mut closes = self.closes.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = closes.get(upstream).and_then(|known| known.iter().find(|(known, _)| *known == close));
+        if let Some((_, counter)) = known {
+            return counter.inc();
+        }
+        let counter = self.meters.counter(self.families.closes, &[close.as_str(), upstream]);
+        counter.inc();
+        closes.entry(upstream.to_owned()).or_default().push((close, counter));
     }
 
     /// Tells the operator.
@@ -165,17 +179,17 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        let End { close, received_bytes, sent_bytes } = self.end;
+        let End { close, received_bytes, sent_bytes, spliced_bytes } = self.end;
         let books = &self.books;
         books.counts.received_bytes.add(received_bytes);
         books.counts.sent_bytes.add(sent_bytes);
         if is_failure(close) {
             books.counts.failed.inc();
         }
-        books.meters.counter(books.families.closes, &[close.as_str(), &self.upstream]).inc();
+        books.closed(close, &self.upstream);
         books.active.fetch_sub(1, Ordering::Relaxed);
         books.shown_active.add(-1.0);
-        books.freed.notify_waiters();
+        books.descriptors.free();
         books.observer.notice(Notice::ConnectionClosed {
             peer: self.peer.to_string(),
             upstream: std::mem::take(&mut self.upstream),
@@ -183,7 +197,7 @@ impl Drop for Open {
             received_bytes,
             sent_bytes,
             duration: self.started.elapsed(),
-            engine: self.engine,
+            engine: if spliced_bytes > 0 { "splice" } else { self.engine },
         });
     }
 }

@@ -5,6 +5,7 @@
 //! that removes it drops them, and what an old run then still counts is not shown.
 
 mod handle;
+pub mod relay;
 mod text;
 
 use std::{

@@ -3,12 +3,12 @@
 //! accept(2): errors of a connection that is already gone are the peer's and mean nothing; lack of descriptors or memory is
 //! the machine's and passes; anything else is ours and ends the job.
 
-use std::{future::Future, io, time::Duration};
+use std::{future::Future, io, pin::pin, time::Duration};
 
-use tokio::{sync::Notify, task::yield_now, time::sleep};
+use tokio::{task::yield_now, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{listen::Socket, stream::Accepted};
+use super::{descriptors::Descriptors, listen::Socket, stream::Accepted};
 use crate::sys::accept::Acceptor;
 
 /// Who takes connections.
@@ -17,8 +17,17 @@ pub trait Host: Sync {
     fn welcome(&self, client: Accepted) -> impl Future<Output = ()> + Send;
     /// Tells the operator that this machine is short of something.
     fn warn(&self, message: String);
-    /// Wakes when a descriptor became free.
-    fn freed(&self) -> &Notify;
+    /// Breaks a connection off for which this machine has no descriptors, and tells so.
+    fn turn_away(&self, client: Accepted);
+}
+
+/// What becomes of a connection while descriptors are short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// It waits until another ends, and those behind it in the kernel's queue.
+    Wait,
+    /// It is broken off.
+    Reset,
 }
 
 /// So many connections are accepted before others get their turn.
@@ -30,7 +39,13 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Accepts until it is told to stop. `Err`: the listener is of no use any more.
-pub async fn accept(socket: &Socket, host: &impl Host, stop: &CancellationToken) -> io::Result<()> {
+pub async fn accept(
+    socket: &Socket,
+    host: &impl Host,
+    descriptors: &Descriptors,
+    full: Full,
+    stop: &CancellationToken,
+) -> io::Result<()> {
     let listener = register(socket)?;
     let mut pause = FIRST_PAUSE;
     let (mut accepted, mut errors) = (0, 0);
@@ -43,10 +58,11 @@ pub async fn accept(socket: &Socket, host: &impl Host, stop: &CancellationToken)
         match result {
             Ok((socket, peer)) => {
                 (pause, errors) = (FIRST_PAUSE, 0);
+                let client = Accepted::new(socket, &peer);
                 tokio::select! {
                     biased;
                     () = stop.cancelled() => return Ok(()),
-                    () = host.welcome(Accepted::new(socket, &peer)) => {}
+                    () = admit(client, host, descriptors, full) => {}
                 }
                 accepted += 1;
                 if accepted % BATCH == 0 {
@@ -63,13 +79,37 @@ pub async fn accept(socket: &Socket, host: &impl Host, stop: &CancellationToken)
                     tokio::select! {
                         () = stop.cancelled() => return Ok(()),
                         () = sleep(pause) => {}
-                        () = host.freed().notified() => {}
+                        () = descriptors.freed() => {}
                     }
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
                 Whose::Ours => return Err(error),
             },
         }
+    }
+}
+
+/// Hands a connection to its host; while descriptors are short it waits for one here, or is turned away.
+async fn admit(mut client: Accepted, host: &impl Host, descriptors: &Descriptors, full: Full) {
+    let mut is_told = false;
+    loop {
+        let mut freed = pin!(descriptors.freed());
+        // From here on no word of a freed descriptor is missed.
+        freed.as_mut().enable();
+        if !descriptors.is_spare(client.number()) {
+            return host.welcome(client).await;
+        }
+        if full == Full::Reset {
+            return host.turn_away(client);
+        }
+        if !std::mem::replace(&mut is_told, true) {
+            host.warn("nearly all open files that are allowed are in use; clients wait meanwhile".into());
+        }
+        tokio::select! {
+            () = freed => {}
+            () = sleep(LONGEST_PAUSE) => {}
+        }
+        client.renumber();
     }
 }
 

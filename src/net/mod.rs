@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod datagram;
+pub mod descriptors;
 pub mod dial;
 pub mod hops;
 pub mod http;

@@ -2,10 +2,12 @@
 //!
 //! A Unix stream has no RST: closed with bytes unread it gives the peer ECONNRESET, otherwise an end of file.
 
+mod calls;
+
 use std::{
     fmt, io,
     net::{IpAddr, Shutdown, SocketAddr},
-    os::fd::{AsFd as _, AsRawFd as _, RawFd},
+    os::fd::{AsFd as _, AsRawFd, RawFd},
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -18,7 +20,10 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use crate::sys::outq;
+use crate::sys::{
+    outq,
+    tcp::{self, Answers},
+};
 
 /// A connected stream socket.
 #[derive(Debug)]
@@ -38,58 +43,83 @@ pub enum Peer {
     Unix(UnixAddr),
 }
 
-/// A connection that was accepted and belongs to no runtime yet.
+/// A connection that was accepted and belongs to no runtime yet. Dropped, it is broken off: the client must not take the
+/// close for an empty answer.
 #[derive(Debug)]
 pub struct Accepted {
-    socket: Socket,
+    socket: Option<Socket>,
     /// Who is at the other end.
     pub peer: Peer,
 }
 
-/// After so long without a byte the kernel asks the peer whether it is there.
-const KEEPALIVE_IDLE: Duration = Duration::from_mins(1);
-/// And again after this.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
-/// So often.
+/// So often the kernel asks a peer that is silent.
 const KEEPALIVE_RETRIES: u32 = 4;
 
 impl Accepted {
     pub(super) fn new(socket: Socket, peer: &SockAddr) -> Self {
         let peer = peer.as_socket().map_or_else(|| Peer::unix(peer), Peer::ip);
-        Self { socket, peer }
+        Self { socket: Some(socket), peer }
     }
 
-    /// Breaks the connection off.
-    pub fn reset(self) {
-        if matches!(self.peer, Peer::Ip(_)) {
-            // It fails only where the peer has broken the connection off already.
-            let _ = self.socket.set_linger(Some(Duration::ZERO));
+    /// The number of its descriptor.
+    pub(super) fn number(&self) -> RawFd {
+        self.socket.as_ref().map_or(-1, AsRawFd::as_raw_fd)
+    }
+
+    /// Moves it to the lowest number that is free now, if there is a lower one.
+    pub(super) fn renumber(&mut self) {
+        let copy = self.socket.as_ref().and_then(|socket| socket.try_clone().ok());
+        if let Some(copy) = copy.filter(|copy| copy.as_raw_fd() < self.number()) {
+            self.socket = Some(copy);
         }
     }
 
     /// Registers it with the runtime of the caller, which carries it from now on.
-    pub fn register(self) -> io::Result<Stream> {
+    pub fn register(mut self) -> io::Result<Stream> {
+        let socket = self.socket.take().ok_or(io::ErrorKind::NotConnected)?;
         match self.peer {
-            Peer::Ip(_) => TcpStream::from_std(self.socket.into()).map(Stream::Tcp),
-            Peer::Unix(_) => UnixStream::from_std(self.socket.into()).map(Stream::Unix),
+            Peer::Ip(_) => TcpStream::from_std(socket.into()).map(Stream::Tcp),
+            Peer::Unix(_) => UnixStream::from_std(socket.into()).map(Stream::Unix),
+        }
+    }
+}
+
+impl Drop for Accepted {
+    fn drop(&mut self) {
+        if let (Some(socket), Peer::Ip(_)) = (&self.socket, self.peer) {
+            // It fails only where the peer has broken the connection off already.
+            let _ = socket.set_linger(Some(Duration::ZERO));
         }
     }
 }
 
 impl Stream {
-    /// Sets a connection of a service up: no delay, and an idle peer that vanished is noticed within two minutes.
-    ///
-    /// Not with `TCP_USER_TIMEOUT`: it also breaks off a peer that lives and does not read for so long (tcp(7)). One that
-    /// vanishes with bytes on the way is noticed by the kernel's retransmissions (`tcp_retries2`).
+    /// Sets a connection of a service up: no delay. Whether its peer is there the relay finds out, where that takes long.
     pub fn prepare(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(tcp) => tcp.set_nodelay(true),
+            Self::Unix(_) => Ok(()),
+        }
+    }
+
+    /// Lets the kernel ask a peer that has been silent for `limit`, and break off when as much again has passed without an
+    /// answer.
+    pub fn keep_alive(&self, limit: Duration) -> io::Result<()> {
         let Self::Tcp(tcp) = self else { return Ok(()) };
-        let socket = SockRef::from(tcp);
+        let interval = (limit / KEEPALIVE_RETRIES).max(Duration::from_secs(1));
         let keepalive = TcpKeepalive::new()
-            .with_time(KEEPALIVE_IDLE)
-            .with_interval(KEEPALIVE_INTERVAL)
+            .with_time(limit.max(Duration::from_secs(1)))
+            .with_interval(interval)
             .with_retries(KEEPALIVE_RETRIES);
-        socket.set_tcp_keepalive(&keepalive)?;
-        tcp.set_nodelay(true)
+        SockRef::from(tcp).set_tcp_keepalive(&keepalive)
+    }
+
+    /// How a TCP peer answers.
+    pub fn answers(&self) -> Option<Answers> {
+        match self {
+            Self::Tcp(tcp) => tcp::answers(tcp.as_fd()).ok(),
+            Self::Unix(_) => None,
+        }
     }
 
     /// Makes the coming close an RST rather than a FIN.
@@ -275,6 +305,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = Stream::Tcp(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
         stream.prepare().unwrap();
+        stream.keep_alive(Duration::from_mins(1)).unwrap();
         let Stream::Tcp(tcp) = &stream else { panic!("it is TCP") };
         let socket = SockRef::from(tcp);
         assert!(socket.keepalive().unwrap() && tcp.nodelay().unwrap());

@@ -18,6 +18,9 @@ pub fn is_risky(c: char) -> bool {
 
 /// The text with risky characters as `\u{1b}`, cut at so many characters.
 pub fn clean(text: &str, limit: usize) -> Cow<'_, str> {
+    if text.len() <= limit && is_plain(text) {
+        return Cow::Borrowed(text);
+    }
     let end = text.char_indices().nth(limit).map(|(at, _)| at);
     let kept = &text[..end.unwrap_or(text.len())];
     if end.is_none() && !kept.contains(is_risky) {
@@ -61,19 +64,28 @@ pub fn clean_value(value: &Value) -> Value {
 
 /// One line of JSON in which every risky character stands as `\u009b`: nothing is lost, and no terminal obeys it.
 pub fn json_line(value: &Value) -> String {
-    let mut line = value.to_string();
-    if line.contains(is_risky) {
-        let mut safe = String::with_capacity(line.len() + 16);
-        for c in line.chars() {
-            if is_risky(c) {
-                let _ = write!(safe, "\\u{:04x}", u32::from(c));
-            } else {
-                safe.push(c);
-            }
-        }
-        line = safe;
+    safe(value.to_string())
+}
+
+/// The same of what is JSON already.
+pub fn safe(line: String) -> String {
+    if is_plain(&line) || !line.contains(is_risky) {
+        return line;
     }
-    line
+    let mut safe = String::with_capacity(line.len() + 16);
+    for c in line.chars() {
+        if is_risky(c) {
+            let _ = write!(safe, "\\u{:04x}", u32::from(c));
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+/// Whether a text is of printable ASCII alone: quickly told, and nothing in it is risky.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 #[cfg(test)]

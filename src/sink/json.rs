@@ -8,7 +8,7 @@ use super::{
     file::{Output, Written},
     line::Pretty,
     queue::Queue,
-    record::{diagnostic, is_step, level, record},
+    record::{self, diagnostic, is_step, level, record},
 };
 use crate::event::Event;
 
@@ -59,15 +59,17 @@ impl Sink for Log {
     fn event(&mut self, event: &Event) {
         let matters = level(event).is_some_and(|level| level >= self.least);
         let line = match &mut self.format {
-            Format::Json if matters && (self.steps || !is_step(event)) => {
-                record(event).map(|record| escape::json_line(&record))
-            }
+            Format::Json if matters && (self.steps || !is_step(event)) => record::line(event),
             Format::Json => None,
             Format::Pretty(pretty) => pretty.line(event, self.least),
         };
         for line in line.iter().flat_map(|lines| lines.lines()) {
-            self.queue.push(line);
+            self.queue.add(line);
         }
+    }
+
+    fn told(&mut self) {
+        self.queue.send();
     }
 
     fn close(&mut self) {

@@ -17,9 +17,9 @@ pub mod tap;
 pub mod testing;
 pub mod units;
 
-use std::{fmt, fs::File, io, os::fd::AsFd, str::FromStr};
+use std::{fmt, fs::File, io, os::fd::AsFd, str::FromStr, time::Duration};
 
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::sleep};
 
 use crate::event::Event;
 
@@ -28,18 +28,38 @@ pub trait Sink: Send {
     /// Takes notice of what happened. Never blocks for long.
     fn event(&mut self, event: &Event);
 
+    /// All events that came together have been told.
+    fn told(&mut self) {}
+
     /// Writes what is still held back; nothing comes after it.
     fn close(&mut self) {}
 }
 
+/// So many events are taken at a time.
+const BATCH: usize = 256;
+
+/// Events that come within this of each other are told together: ten thousand connections a second must not wake the
+/// sinks ten thousand times.
+const TOGETHER: Duration = Duration::from_millis(2);
+
 /// Hands each event to each sink, until the runner has stopped or nobody is left to tell more; then closes the sinks.
 pub async fn pump(mut events: mpsc::Receiver<Event>, mut sinks: Vec<Box<dyn Sink>>) {
-    while let Some(event) = events.recv().await {
-        for sink in &mut sinks {
-            sink.event(&event);
+    let mut batch = vec![];
+    'told: while events.recv_many(&mut batch, BATCH).await > 0 {
+        let is_all = batch.len() < BATCH;
+        for event in batch.drain(..) {
+            for sink in &mut sinks {
+                sink.event(&event);
+            }
+            if matches!(event, Event::Stopped) {
+                break 'told;
+            }
         }
-        if matches!(event, Event::Stopped) {
-            break;
+        for sink in &mut sinks {
+            sink.told();
+        }
+        if is_all {
+            sleep(TOGETHER).await;
         }
     }
     for sink in &mut sinks {

@@ -51,8 +51,14 @@ impl Queue {
         Ok(Self(shared))
     }
 
-    /// Adds a line, which has no line break in it.
+    /// Adds a line, which has no line break in it, and sees to it that it is written.
     pub fn push(&self, line: &str) {
+        self.add(line);
+        self.send();
+    }
+
+    /// Adds a line that may wait for others until `send`.
+    pub fn add(&self, line: &str) {
         let mut state = self.0.lock();
         let length = state.waiting.len();
         if state.closed || (length > 0 && length + line.len() >= LIMIT) {
@@ -61,7 +67,11 @@ impl Queue {
         }
         state.waiting.extend_from_slice(line.as_bytes());
         state.waiting.push(b'\n');
-        if length == 0 {
+    }
+
+    /// Has what was added written.
+    pub fn send(&self) {
+        if !self.0.lock().waiting.is_empty() {
             self.0.changed.notify_all();
         }
     }

@@ -9,3 +9,4 @@ pub mod netlink;
 pub mod outq;
 pub mod rights;
 pub mod signals;
+pub mod tcp;

@@ -86,6 +86,8 @@ pub(crate) const TABLE: &[&str] = &[
     "netjobs_build_info",
     "netjobs_log_dropped_total",
     "netjobs_clock_steps_total",
+    "netjobs_relay_pipes",
+    "netjobs_relay_fallbacks_total",
     "process_cpu_seconds_total",
     "process_open_fds",
     "process_max_fds",

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::{
-    sync::{Notify, Semaphore, mpsc},
+    sync::{Semaphore, mpsc},
     time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -16,7 +16,7 @@ use crate::{
         service::{self, Books, Families},
     },
     net::{
-        accept::{self, Host},
+        accept::{self, Full, Host},
         datagram::Port,
         relay::{self, Abort, Ending, Lane, Limits, Watch},
         stream::Accepted,
@@ -53,13 +53,13 @@ pub(super) async fn run(spec: &Echo, cx: &Context) -> Result<Outcome, Error> {
         let (service, datagrams, stop) = (service.clone(), datagrams.clone(), stop.clone());
         let address = listener.address.clone();
         service::spawn_loop(cx, &address, &failed, async move {
-            match Port::of(listener.socket()) {
-                Some(port) => {
-                    datagrams.serve(port, &listener.address, &stop).await;
-                    Ok(())
-                }
-                None => accept::accept(listener.socket(), &Door(service), &stop).await,
-            }
+            let Some(port) = Port::of(listener.socket()) else {
+                let descriptors = service.shared.descriptors.clone();
+                let door = Door(service);
+                return accept::accept(listener.socket(), &door, &descriptors, Full::Wait, &stop).await;
+            };
+            datagrams.serve(port, &listener.address, &stop).await;
+            Ok(())
         });
     }
     cx.ready(addresses);
@@ -94,7 +94,7 @@ impl Service {
             shared: cx.shared().clone(),
             books,
             slots: Arc::new(Semaphore::new(spec.max_connections.0 as usize)),
-            limits: Limits { idle, half_closed: idle, abort: Abort::Reset },
+            limits: Limits { idle, half_closed: idle, vanished: relay::VANISHED, abort: Abort::Reset },
             ending,
             watch: spec.stop_on.as_ref().map(|word| Watch::new(word.as_bytes(), told.clone())),
             tasks: cx.tasks().clone(),
@@ -120,7 +120,7 @@ impl Host for Door {
             let Ok(client) = client.register() else { return open.close(Close::Resources) };
             // What fails here is a connection that is gone already; the relay finds out why.
             let _ = client.prepare();
-            let lane = Lane { watch: service.watch.clone(), ..Lane::default() };
+            let lane = Lane { watch: service.watch.clone().map(Box::new), ..Lane::default() };
             let end = relay::echo(client, lane, &service.limits, &service.ending).await;
             // Free before the books say so: who hears of the close may come in.
             drop(place);
@@ -133,7 +133,9 @@ impl Host for Door {
         self.0.books.warn(message);
     }
 
-    fn freed(&self) -> &Notify {
-        &self.0.books.freed
+    fn turn_away(&self, client: Accepted) {
+        let open = self.0.books.open(client.peer, "copy");
+        drop(client);
+        open.close(Close::Resources);
     }
 }

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Forward, OnAbort,
+    Forward, OnAbort, OnFull,
     connect::{Connector, Far, Own},
     datagram::Datagrams,
     gate::{Gate, Slot},
     metrics,
     proxy::Proxy,
-    upstream::{Route, Target},
+    upstream::{Busy, Route, Target},
 };
 use crate::{
     context::Context,
@@ -22,7 +22,7 @@ use crate::{
     },
     meter::Counter,
     net::{
-        accept::{self, Host},
+        accept::{self, Full, Host},
         datagram::Port,
         dial::Source,
         listen::Listener,
@@ -60,6 +60,10 @@ pub(super) async fn run(spec: &Forward, cx: &Context) -> Result<Outcome, Error> 
     let targets: Vec<Vec<Arc<Target>>> = spec.to.iter().map(|to| to.targets(cx.meters())).collect();
     let (failed, mut failure) = mpsc::channel(1);
     let addresses = listeners.iter().filter_map(|listener| listener.endpoint()).collect();
+    let full = match spec.on_full {
+        OnFull::Wait => Full::Wait,
+        OnFull::Reset => Full::Reset,
+    };
     for (index, listener) in listeners.into_iter().enumerate() {
         let route = Arc::new(route(spec, &listener, &targets));
         let (service, datagrams, stop) = (service.clone(), datagrams.clone(), cx.stop().cancel.clone());
@@ -69,7 +73,9 @@ pub(super) async fn run(spec: &Forward, cx: &Context) -> Result<Outcome, Error> 
                 datagrams.listen(index, &listener, &route, &stop).await;
                 Ok(())
             } else {
-                accept::accept(listener.socket(), &Door { service, route }, &stop).await
+                let descriptors = service.connector.shared.descriptors.clone();
+                let door = Door { service, route };
+                accept::accept(listener.socket(), &door, &descriptors, full, &stop).await
             }
         });
     }
@@ -138,6 +144,7 @@ impl Service {
         let limits = Limits {
             idle: spec.idle_timeout.unwrap_or(IDLE).0,
             half_closed: spec.half_closed_timeout.0,
+            vanished: relay::VANISHED,
             abort: match spec.on_abort {
                 OnAbort::Reset => Abort::Reset,
                 OnAbort::Fin => Abort::Fin,
@@ -170,13 +177,8 @@ impl Service {
         } else {
             (self.proxy.ends(&client, open.peer), None)
         };
-        let peer = ends.client;
-        let reached = tokio::select! {
-            biased;
-            () = self.ending.kill.cancelled() => Err(Close::Grace),
-            () = client.broken() => Err(Close::ClientReset),
-            reached = self.connector.reach(route, &peer, false, |upstream| open.goes_to(upstream)) => reached,
-        };
+        // Boxed: an idle connection does not keep the room that connecting takes.
+        let reached = Box::pin(self.reach(&client, route, open)).await;
         let (upstream, target, _busy) = match reached {
             Ok((Far::Stream(upstream), target, busy)) => (upstream, target, busy),
             Ok(_) => return refuse(client, Close::NoUpstream),
@@ -191,12 +193,31 @@ impl Service {
         {
             return refuse(client, close);
         }
-        let lane = |counter: &Counter, bucket: &Option<Arc<Bucket>>| {
-            let (counter, bucket) = (counter.clone(), bucket.clone());
-            Lane { counter, bucket, watch: None, faults: self.faults.clone() }
+        let lane = |counter: &Counter, bucket: &Option<Arc<Bucket>>| Lane {
+            counter: counter.clone(),
+            spliced: target.spliced.clone(),
+            bucket: bucket.clone(),
+            watch: None,
+            faults: self.faults.clone(),
         };
         let (up, down) = (lane(&target.received, &self.up), lane(&target.sent, &self.down));
         relay::relay(client, upstream, up, down, &self.limits, &self.ending).await
+    }
+
+    /// Connects to an upstream while the client stays.
+    async fn reach(
+        &self,
+        client: &Stream,
+        route: &Route,
+        open: &mut Open,
+    ) -> Result<(Far, Arc<Target>, Busy), Close> {
+        let peer = open.peer;
+        tokio::select! {
+            biased;
+            () = self.ending.kill.cancelled() => Err(Close::Grace),
+            () = client.broken() => Err(Close::ClientReset),
+            reached = self.connector.reach(route, &peer, false, |upstream| open.goes_to(upstream)) => reached,
+        }
     }
 }
 
@@ -204,17 +225,6 @@ impl Service {
 fn refuse(client: Stream, close: Close) -> End {
     client.reset();
     End::without_bytes(close)
-}
-
-/// A client that waits for its turn; where that never comes it is broken off, or it would take the close for an empty answer.
-struct Waiting(Option<Accepted>);
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        if let Some(client) = self.0.take() {
-            client.reset();
-        }
-    }
 }
 
 /// Takes the connections of one listener.
@@ -228,19 +238,16 @@ impl Host for Door {
         let peer = client.peer;
         let mut open = self.service.books.open(peer, "copy");
         if let Err(close) = self.service.admits(&peer) {
-            client.reset();
+            drop(client);
             return open.close(close);
         }
         // It may be that the job is cancelled while this one waits for its turn.
         open.expect(Close::Drained);
-        let mut waiting = Waiting(Some(client));
         let known = (!self.service.proxy.accepts()).then_some(&peer);
-        let entered = self.service.gate.enter(known).await;
-        let Some(client) = waiting.0.take() else { return };
-        let slot = match entered {
+        let slot = match self.service.gate.enter(known).await {
             Ok(slot) => slot,
             Err(close) => {
-                client.reset();
+                drop(client);
                 return open.close(close);
             }
         };
@@ -252,8 +259,10 @@ impl Host for Door {
         self.service.books.warn(message);
     }
 
-    fn freed(&self) -> &Notify {
-        &self.service.books.freed
+    fn turn_away(&self, client: Accepted) {
+        let open = self.service.books.open(client.peer, "copy");
+        drop(client);
+        open.close(Close::Resources);
     }
 }
 

@@ -22,6 +22,8 @@ pub(super) fn open(net: Net, at: SocketAddr, only_v6: bool) -> io::Result<Socket
         Net::Tcp => {
             // A port whose old connections are in TIME_WAIT can be listened on again.
             socket.set_reuse_address(true)?;
+            // Accepted connections inherit it.
+            socket.set_tcp_nodelay(true)?;
             rights::with(Right::NetBindService, || socket.bind(&at.into()))?;
             socket.listen(BACKLOG)?;
             Ok(Socket::Tcp(socket.into()))

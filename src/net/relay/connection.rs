@@ -1,6 +1,7 @@
-//! A connection at work: its two directions, the clock that watches over them, and how it closes.
+//! A connection at work: its directions, the clock that watches over them, and how it closes.
 //!
-//! Only one timer a connection: it is set when it fires or must fire earlier, never for each byte.
+//! Bytes are the common event and cost nothing but their own system calls: one timer a connection, set when it fires or
+//! must fire earlier, never for each byte; and the rare futures are asked only when their bell has rung.
 
 use std::{
     future::poll_fn,
@@ -12,60 +13,82 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{Abort, Ending, Limits, way::Way};
+use super::{Abort, Ending, Limits, bell::Bell, presence::Presence, way::Way};
 use crate::{net::stream::Stream, outcome::Close};
 
-/// A connection between ends that lie in `ends`, the client first.
+/// A connection between ends, the client first, and its directions, that from the client first. An echo has one of each.
 pub(super) struct Relay<'a> {
-    /// The client, and the upstream if there is one.
-    ends: &'a mut [Stream],
-    up: Way,
-    /// `None` for an echo.
-    down: Option<Way>,
+    ends: &'a [Stream],
+    directions: &'a mut [Way],
     limits: &'a Limits,
+    bell: Bell,
+    /// Wait for an error of an end that nobody reads from.
+    watches: [Option<Watch<'a>>; 2],
+    presence: Presence,
     /// When a byte passed last.
     active: Instant,
+    /// How long it must be silent to be ended, once the run drains.
+    draining: Option<Duration>,
     /// The side that broke off, once one has.
     broken: Option<Close>,
+    shape: Shape,
 }
 
-/// How often a connection looks whether a side that it does not read from has broken off.
-const LOOK: Duration = Duration::from_millis(500);
+type Watch<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+/// What the clock and the watches depend on, of each direction.
+type Shape = [(bool, bool); 2];
 
 impl<'a> Relay<'a> {
-    pub(super) fn new(ends: &'a mut [Stream], up: Way, down: Option<Way>, limits: &'a Limits) -> Self {
-        Self { ends, up, down, limits, active: Instant::now(), broken: None }
+    pub(super) fn new(ends: &'a [Stream], directions: &'a mut [Way], limits: &'a Limits) -> Self {
+        let active = Instant::now();
+        Self {
+            ends,
+            directions,
+            limits,
+            bell: Bell::default(),
+            watches: [None, None],
+            presence: Presence::new(ends, limits.vanished, active),
+            active,
+            draining: None,
+            broken: None,
+            shape: Shape::default(),
+        }
     }
 
-    /// Runs to the end: why it ended, and the bytes there and back.
-    pub(super) async fn run(mut self, ending: &Ending) -> (Close, u64, u64) {
-        let mut timer = pin!(sleep_until(self.active + self.limits.idle));
+    /// Runs to the end.
+    pub(super) async fn run(mut self, ending: &Ending) -> Close {
+        let mut timer = pin!(sleep_until(self.next()));
         let mut drain = pin!(ending.drain.cancelled());
         let mut finish = pin!(ending.finish.cancelled());
         let mut kill = pin!(ending.kill.cancelled());
-        let mut draining = None;
         let close = poll_fn(|cx| {
-            if kill.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Close::Grace);
+            let heard = self.bell.heard(cx);
+            if let Some(waker) = &heard {
+                let rare = &mut Context::from_waker(waker);
+                if kill.as_mut().poll(rare).is_ready() {
+                    return Poll::Ready(Close::Grace);
+                }
+                if self.draining != Some(Duration::ZERO) && finish.as_mut().poll(rare).is_ready() {
+                    self.draining = Some(Duration::ZERO);
+                } else if self.draining.is_none() && drain.as_mut().poll(rare).is_ready() {
+                    self.draining = Some(ending.drain_idle);
+                }
             }
             if let Poll::Ready(close) = self.poll_bytes(cx) {
                 return Poll::Ready(close);
             }
-            if draining != Some(Duration::ZERO) && finish.as_mut().poll(cx).is_ready() {
-                draining = Some(Duration::ZERO);
-            } else if draining.is_none() && drain.as_mut().poll(cx).is_ready() {
-                draining = Some(ending.drain_idle);
-            }
-            self.poll_silence(cx, timer.as_mut(), draining)
+            self.poll_rare(heard.is_some(), timer.as_mut())
         })
         .await;
-        self.end(close)
+        self.end(close);
+        close
     }
 
     /// Moves what can be moved; ready when the connection is over.
     fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
         let before = self.total();
-        for direction in std::iter::once(&mut self.up).chain(&mut self.down) {
+        for direction in self.directions.iter_mut() {
             if let Some(cause) = direction.poll(cx, self.ends, self.broken.is_some()) {
                 let close = *self.broken.get_or_insert(broken(cause.end, &cause.error));
                 if cause.is_read_empty {
@@ -73,109 +96,158 @@ impl<'a> Relay<'a> {
                 }
             }
         }
-        if self.up.is_cut() || self.down.as_ref().is_some_and(Way::is_cut) {
+        if self.directions.iter().any(Way::is_cut) {
             return Poll::Ready(Close::Injected);
         }
         if self.total() > before {
             self.active = Instant::now();
         }
-        let all_over = self.up.is_over() && self.down.as_ref().is_none_or(Way::is_over);
         match self.broken {
-            _ if !all_over => Poll::Pending,
+            _ if !self.directions.iter().all(Way::is_over) => Poll::Pending,
             // What the broken side sent before it broke has reached the other.
             Some(close) => Poll::Ready(close),
             None => Poll::Ready(Close::Finished),
         }
     }
 
-    /// Looks at the clock: idle, half-closed, draining.
-    fn poll_silence(
+    /// Sees to the watches and the clock if anything has changed for them.
+    fn poll_rare(&mut self, has_rung: bool, timer: Pin<&mut Sleep>) -> Poll<Close> {
+        let mut shape = Shape::default();
+        for (shape, direction) in shape.iter_mut().zip(&*self.directions) {
+            *shape = (direction.is_over(), direction.reads());
+        }
+        let has_woken = self.presence.passed(self.active);
+        if !has_rung && !has_woken && self.shape == shape {
+            return Poll::Pending;
+        }
+        self.shape = shape;
+        let Some(waker) = self.bell.waker() else { return Poll::Pending };
+        let rare = &mut Context::from_waker(&waker);
+        if let Poll::Ready(close) = self.poll_watches(rare, has_rung) {
+            return Poll::Ready(close);
+        }
+        self.poll_clock(rare, has_rung, timer)
+    }
+
+    /// Looks whether an end has broken off that nobody reads from now, so that no read will tell.
+    fn poll_watches(&mut self, rare: &mut Context<'_>, has_rung: bool) -> Poll<Close> {
+        for direction in &*self.directions {
+            let (end, reads) = (direction.from(), direction.reads());
+            let (stream, watch) = (&self.ends[usize::from(end)], &mut self.watches[usize::from(end)]);
+            let is_new = watch.is_none() && !reads;
+            if is_new {
+                *watch = Some(Box::pin(stream.broken()));
+            }
+            let Some(waiting) = watch.as_mut().filter(|_| is_new || has_rung) else { continue };
+            if waiting.as_mut().poll(rare).is_ready() {
+                *watch = None;
+                if !reads {
+                    let error = stream.take_error().unwrap_or(io::ErrorKind::ConnectionReset.into());
+                    return Poll::Ready(*self.broken.get_or_insert(broken(end, &error)));
+                }
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Looks at the clock: idle, half-closed, draining, vanished.
+    fn poll_clock(
         &mut self,
-        cx: &mut Context<'_>,
+        rare: &mut Context<'_>,
+        has_rung: bool,
         mut timer: Pin<&mut Sleep>,
-        draining: Option<Duration>,
     ) -> Poll<Close> {
+        let mut must_ask = has_rung;
         loop {
-            let (limit, close) = self.patience(draining);
-            let (is_blocked, is_half_closed) = (self.is_blocked(), self.is_half_closed());
-            let silent_until = self.active + limit;
             let now = Instant::now();
-            if now >= silent_until && !(draining == Some(Duration::ZERO) && is_blocked) {
+            let (limit, close) = self.patience();
+            if now >= self.active + limit {
                 return Poll::Ready(close);
             }
-            // A side that nobody reads from now cannot tell by a read that it broke off.
-            let must_look = is_blocked || is_half_closed;
-            if must_look && let Some(end) = self.ends.iter().position(Stream::has_error) {
-                let error = self.ends[end].take_error().unwrap_or(io::ErrorKind::ConnectionReset.into());
-                return Poll::Ready(broken(end, &error));
+            if self.presence.next().is_some_and(|look| look <= now) {
+                self.tidy();
+                let is_blocked = self.is_blocked();
+                if self.presence.look(self.ends, self.active, now, is_blocked).is_gone() {
+                    return Poll::Ready(Close::Vanished);
+                }
             }
-            let next = if must_look { silent_until.min(now + LOOK) } else { silent_until };
+            let next = self.next();
             // Later is fine: the timer is not set anew for each byte, only when it fires or must fire earlier.
             if timer.deadline() > next || timer.is_elapsed() {
                 timer.as_mut().reset(next);
+                must_ask = true;
             }
-            if timer.as_mut().poll(cx).is_pending() {
+            if !must_ask || timer.as_mut().poll(rare).is_pending() {
                 return Poll::Pending;
             }
-            self.publish();
         }
     }
 
+    /// Now and then: the counters are told, and watches that are not needed any more are given up.
+    fn tidy(&mut self) {
+        for direction in self.directions.iter_mut() {
+            direction.publish();
+            if direction.reads() {
+                self.watches[usize::from(direction.from())] = None;
+            }
+        }
+    }
+
+    /// When the clock has to be looked at next if nothing happens.
+    fn next(&self) -> Instant {
+        let silent_until = self.active + self.patience().0;
+        self.presence.next().map_or(silent_until, |look| look.min(silent_until))
+    }
+
     /// How long the connection may be silent now, and what it would end as.
-    fn patience(&self, draining: Option<Duration>) -> (Duration, Close) {
+    fn patience(&self) -> (Duration, Close) {
         let (limit, close) = if self.is_half_closed() {
             (self.limits.half_closed, self.broken.unwrap_or(Close::HalfClosedTimeout))
         } else {
             (self.limits.idle, Close::IdleTimeout)
         };
-        match draining {
+        match self.draining {
+            // To be ended as soon as nothing is held: until then the usual patience holds.
+            Some(Duration::ZERO) if self.is_blocked() => (limit, close),
             Some(drain_idle) if drain_idle <= limit => (drain_idle, Close::Drained),
             _ => (limit, close),
         }
     }
 
     fn is_half_closed(&self) -> bool {
-        self.down.as_ref().is_some_and(|down| down.is_over() || self.up.is_over())
+        self.directions.len() > 1 && self.directions.iter().any(Way::is_over)
     }
 
     /// Whether a peer does not take what is held for it.
     fn is_blocked(&self) -> bool {
-        self.up.holds() || self.down.as_ref().is_some_and(Way::holds)
+        self.directions.iter().any(Way::holds)
     }
 
     fn total(&self) -> u64 {
-        self.up.bytes() + self.down.as_ref().map_or(0, Way::bytes)
-    }
-
-    fn publish(&mut self) {
-        self.up.publish();
-        if let Some(down) = &mut self.down {
-            down.publish();
-        }
+        self.directions.iter().map(|direction| direction.passed().bytes).sum()
     }
 
     /// Closes both sides as the reason asks for.
-    fn end(mut self, close: Close) -> (Close, u64, u64) {
-        self.publish();
+    fn end(&mut self, close: Close) {
+        self.directions.iter_mut().for_each(Way::publish);
         let in_order = match close {
             Close::Finished => true,
             Close::Drained => !self.is_blocked(),
             Close::Grace | Close::Injected => false,
             _ => self.limits.abort == Abort::Fin,
         };
-        for end in self.ends.iter() {
+        for end in self.ends {
             if in_order {
                 end.finish();
             } else {
                 end.reset_on_close();
             }
         }
-        (close, self.up.bytes(), self.down.as_ref().map_or(0, Way::bytes))
     }
 }
 
 /// The reason of a break at this end.
-fn broken(end: usize, error: &io::Error) -> Close {
+fn broken(end: u8, error: &io::Error) -> Close {
     match error.raw_os_error() {
         Some(libc::ETIMEDOUT | libc::EHOSTUNREACH | libc::ENETUNREACH) => Close::Vanished,
         _ if end == 0 => Close::ClientReset,

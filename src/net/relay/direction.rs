@@ -1,8 +1,11 @@
-//! One direction of a relay, in copy mode: read into the thread's scratch, write straight on, keep only what the peer refuses.
+//! One direction of a relay: takes bytes from one end and hands them on at once; keeps only what the peer refuses.
 //!
-//! Not both: `Relay` holds two of these, or one for an echo. The invariant: it reads only while it holds nothing, so at
-//! most one scratch full is ever held, and a peer that does not read blocks its source. It never awaits; one poll moves at
-//! most `SHARE` bytes, so that a busy connection cannot starve its neighbours.
+//! Small reads are copied through the thread's scratch; after some full ones the kernel moves the bytes itself (`splice`).
+//! The invariant: it reads only while it holds nothing, so at most one scratch or one pipe full is ever held, and a peer
+//! that does not read blocks its source. It never awaits; one poll moves about `SHARE` bytes, so that a busy connection
+//! cannot starve its neighbours. An idle direction has neither a buffer nor a pipe.
+
+mod splice;
 
 use std::{
     cell::RefCell,
@@ -11,21 +14,19 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::{
-    io::{AsyncRead as _, AsyncWrite as _, ReadBuf},
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::Lane;
+use super::{Lane, pool::Lease};
 use crate::net::stream::Stream;
+use splice::Mode;
 
 /// The largest read.
 const SCRATCH: usize = 64 << 10;
 
-/// The most bytes that one poll moves.
+/// After so many bytes a poll ends.
 const SHARE: usize = 1 << 20;
 
-/// After so many bytes the counter is told.
+/// After so many bytes the counters are told.
 const PUBLISH: u64 = 64 << 10;
 
 thread_local! {
@@ -35,18 +36,30 @@ thread_local! {
 /// One direction of a connection.
 #[derive(Debug)]
 pub(super) struct Direction {
-    from: usize,
-    to: usize,
+    /// Which of the relay's ends it reads from.
+    pub(super) from: u8,
+    to: u8,
+    state: State,
+    mode: Mode,
     lane: Lane,
     /// What the peer has refused so far, from `start` on.
     kept: Vec<u8>,
     start: usize,
-    state: State,
+    /// Holds what the peer has refused of spliced bytes; none is kept beside them.
+    pipe: Option<Lease>,
     /// Until when the shared rate allows nothing.
     pause: Option<Pin<Box<Sleep>>>,
-    /// Bytes that have reached the peer.
+    passed: Passed,
+    published: Passed,
+}
+
+/// Bytes that have reached the peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Passed {
+    /// All.
     pub(super) bytes: u64,
-    published: u64,
+    /// Those of them that were not copied.
+    pub(super) spliced: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +76,7 @@ enum State {
 #[derive(Debug)]
 pub(super) struct Break {
     /// Which of the relay's ends.
-    pub(super) end: usize,
+    pub(super) end: u8,
     /// Whether all that it sent has been read: nothing of it can follow.
     pub(super) is_read_empty: bool,
     /// What the system says.
@@ -71,9 +84,22 @@ pub(super) struct Break {
 }
 
 impl Direction {
-    pub(super) fn new(from: usize, to: usize, lane: Lane) -> Self {
-        let (kept, start, state) = (vec![], 0, State::Open);
-        Self { from, to, lane, kept, start, state, pause: None, bytes: 0, published: 0 }
+    pub(super) fn new(from: u8, to: u8, lane: Lane) -> Self {
+        // A rate counts before it reads, and a watch must see the bytes.
+        let is_plain = lane.bucket.is_none() && lane.watch.is_none();
+        Self {
+            from,
+            to,
+            state: State::Open,
+            mode: if is_plain { Mode::COPY } else { Mode::CopyForGood },
+            lane,
+            kept: vec![],
+            start: 0,
+            pipe: None,
+            pause: None,
+            passed: Passed::default(),
+            published: Passed::default(),
+        }
     }
 
     /// Whether nothing more will pass.
@@ -83,56 +109,62 @@ impl Direction {
 
     /// Whether the peer has refused bytes that wait here.
     pub(super) fn holds(&self) -> bool {
-        !self.kept.is_empty()
+        !self.kept.is_empty() || self.pipe.is_some()
     }
 
-    /// Tells the counter what has passed since it was last told.
+    /// Whether it waits for its source. If not, no read will tell that the source has broken off.
+    pub(super) fn reads(&self) -> bool {
+        self.state == State::Open && !self.holds() && self.pause.is_none()
+    }
+
+    /// What has reached the peer.
+    pub(super) fn passed(&self) -> Passed {
+        self.passed
+    }
+
+    /// Tells the counters what has passed since they were last told.
     pub(super) fn publish(&mut self) {
-        self.lane.counter.add(self.bytes - self.published);
-        self.published = self.bytes;
+        self.lane.counter.add(self.passed.bytes - self.published.bytes);
+        if self.passed.spliced > self.published.spliced {
+            self.lane.spliced.add(self.passed.spliced - self.published.spliced);
+        }
+        self.published = self.passed;
     }
 
     /// Moves what can be moved. With `is_broken` an end of file is no longer passed on: the peer must not take it for a
     /// clean end.
-    pub(super) fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        ends: &mut [Stream],
-        is_broken: bool,
-    ) -> Option<Break> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, ends: &[Stream], is_broken: bool) -> Option<Break> {
         if self.state == State::Over {
             return None;
         }
-        match self.poll_move(cx, ends, is_broken) {
-            Poll::Ready(Ok(())) => self.state = State::Over,
-            Poll::Ready(Err(cause)) => {
-                self.state = State::Over;
-                self.kept = vec![];
-                return Some(cause);
-            }
-            Poll::Pending => {}
-        }
-        if self.bytes - self.published >= PUBLISH {
+        let moved = self.poll_move(cx, ends, is_broken);
+        self.release();
+        if self.passed.bytes - self.published.bytes >= PUBLISH {
             self.publish();
         }
-        None
+        match moved {
+            Poll::Pending => None,
+            Poll::Ready(result) => {
+                self.state = State::Over;
+                (self.kept, self.pipe, self.pause) = (vec![], None, None);
+                result.err()
+            }
+        }
     }
 
     fn poll_move(
         &mut self,
         cx: &mut Context<'_>,
-        ends: &mut [Stream],
+        ends: &[Stream],
         is_broken: bool,
     ) -> Poll<Result<(), Break>> {
         let mut share = SHARE;
         loop {
-            if let Err(cause) = ready!(self.poll_kept(cx, ends)) {
-                return Poll::Ready(Err(cause));
-            }
+            ready!(self.poll_held(cx, ends))?;
             if self.state == State::Ended {
                 if !is_broken {
                     // It fails only where the peer has broken off, which its own direction tells.
-                    let _ = ready!(Pin::new(&mut ends[self.to]).poll_shutdown(cx));
+                    ends[usize::from(self.to)].finish();
                 }
                 return Poll::Ready(Ok(()));
             }
@@ -140,61 +172,60 @@ impl Direction {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            match ready!(self.poll_chunk(cx, ends, share)) {
-                Ok(0) => self.state = State::Ended,
-                Ok(read) => share = share.saturating_sub(read),
-                Err(cause) => return Poll::Ready(Err(cause)),
+            let taken = match self.mode {
+                Mode::Splice { .. } => ready!(self.poll_splice(cx, ends))?,
+                Mode::Copy { .. } | Mode::CopyForGood => Some(ready!(self.poll_copy(cx, ends))?),
+            };
+            match taken {
+                Some(0) => self.state = State::Ended,
+                Some(count) => share = share.saturating_sub(count),
+                None => {}
             }
         }
     }
 
     /// Reads once and writes on; keeps what the peer refuses. Zero: the source has finished.
-    fn poll_chunk(
-        &mut self,
-        cx: &mut Context<'_>,
-        ends: &mut [Stream],
-        share: usize,
-    ) -> Poll<Result<usize, Break>> {
-        let most = ready!(self.poll_rate(cx, share.min(SCRATCH)));
+    fn poll_copy(&mut self, cx: &mut Context<'_>, ends: &[Stream]) -> Poll<Result<usize, Break>> {
+        let most = ready!(self.poll_rate(cx, SCRATCH));
         BUFFER.with_borrow_mut(|scratch| {
-            let mut buffer = ReadBuf::new(&mut scratch[..most]);
-            let read = Pin::new(&mut ends[self.from]).poll_read(cx, &mut buffer);
-            let length = buffer.filled().len();
+            let read = ends[usize::from(self.from)].poll_recv(cx, &mut scratch[..most]);
+            let count = if let Poll::Ready(Ok(count)) = read { count } else { 0 };
             if let Some(bucket) = &self.lane.bucket {
-                bucket.give_back((most - length) as f64);
+                bucket.give_back((most - count) as f64);
             }
             if let Err(error) = ready!(read) {
-                return Poll::Ready(Err(Break { end: self.from, is_read_empty: true, error }));
+                return Poll::Ready(Err(self.source_broke(error)));
             }
-            let bytes = &scratch[..length];
+            let bytes = &scratch[..count];
             if let Some(watch) = &mut self.lane.watch {
                 watch.see(bytes);
             }
+            self.mode.copied(count == SCRATCH);
             let mut written = 0;
-            while written < length {
+            while written < count {
                 match self.poll_write(cx, ends, &bytes[written..]) {
-                    Poll::Ready(Ok(count)) => written += count,
-                    Poll::Ready(Err(cause)) => return Poll::Ready(Err(cause)),
+                    Poll::Ready(more) => written += more?,
                     Poll::Pending => {
                         self.kept.extend_from_slice(&bytes[written..]);
                         break;
                     }
                 }
             }
-            Poll::Ready(Ok(length))
+            Poll::Ready(Ok(count))
         })
     }
 
     /// Writes what is held; ready once nothing is.
-    fn poll_kept(&mut self, cx: &mut Context<'_>, ends: &mut [Stream]) -> Poll<Result<(), Break>> {
+    fn poll_held(&mut self, cx: &mut Context<'_>, ends: &[Stream]) -> Poll<Result<(), Break>> {
+        ready!(self.poll_pipe(cx, ends))?;
+        if self.kept.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
         while self.start < self.kept.len() {
             let kept = std::mem::take(&mut self.kept);
             let written = self.poll_write(cx, ends, &kept[self.start..]);
             self.kept = kept;
-            match ready!(written) {
-                Ok(count) => self.start += count,
-                Err(cause) => return Poll::Ready(Err(cause)),
-            }
+            self.start += ready!(written)?;
         }
         (self.kept, self.start) = (vec![], 0);
         Poll::Ready(Ok(()))
@@ -203,20 +234,25 @@ impl Direction {
     fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
-        ends: &mut [Stream],
+        ends: &[Stream],
         bytes: &[u8],
     ) -> Poll<Result<usize, Break>> {
-        let written = match ready!(Pin::new(&mut ends[self.to]).poll_write(cx, bytes)) {
-            Ok(0) => Err(io::ErrorKind::WriteZero.into()),
-            written => written,
-        };
-        Poll::Ready(match written {
+        Poll::Ready(match ready!(ends[usize::from(self.to)].poll_send(cx, bytes)) {
+            Ok(0) => Err(self.peer_broke(io::ErrorKind::WriteZero.into())),
             Ok(count) => {
-                self.bytes += count as u64;
+                self.passed.bytes += count as u64;
                 Ok(count)
             }
-            Err(error) => Err(Break { end: self.to, is_read_empty: false, error }),
+            Err(error) => Err(self.peer_broke(error)),
         })
+    }
+
+    fn source_broke(&self, error: io::Error) -> Break {
+        Break { end: self.from, is_read_empty: true, error }
+    }
+
+    fn peer_broke(&self, error: io::Error) -> Break {
+        Break { end: self.to, is_read_empty: false, error }
     }
 
     /// How many bytes may be read now; pending while the rate allows none.

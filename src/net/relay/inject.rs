@@ -8,14 +8,11 @@ use std::{
     io,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
-use tokio::{
-    io::{AsyncRead as _, AsyncWrite as _, ReadBuf},
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
     Lane,
@@ -50,8 +47,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// One direction of a connection.
 #[derive(Debug)]
 pub(super) struct Injected {
-    from: usize,
-    to: usize,
+    pub(super) from: u8,
+    to: u8,
     lane: Lane,
     faults: Arc<Faults>,
     line: Line,
@@ -79,7 +76,7 @@ enum State {
 }
 
 impl Injected {
-    pub(super) fn new(from: usize, to: usize, lane: Lane, faults: Arc<Faults>) -> Self {
+    pub(super) fn new(from: u8, to: u8, lane: Lane, faults: Arc<Faults>) -> Self {
         let bucket = faults.rate.map(|rate| Arc::new(Bucket::new(rate as f64, rate as f64 * BURST)));
         Self {
             from,
@@ -110,18 +107,18 @@ impl Injected {
         !self.line.is_empty()
     }
 
+    pub(super) fn reads(&self) -> bool {
+        let is_paused = self.own.is_paused() || self.shared.is_paused();
+        self.state == State::Open && self.left > 0 && self.line.room() > 0 && !is_paused
+    }
+
     pub(super) fn publish(&mut self) {
         self.lane.counter.add(self.bytes - self.published);
         self.published = self.bytes;
     }
 
     /// Moves what can be moved. A break passes at once, ahead of all that waits.
-    pub(super) fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        ends: &mut [Stream],
-        is_broken: bool,
-    ) -> Option<Break> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, ends: &[Stream], is_broken: bool) -> Option<Break> {
         let moved = self.poll_move(cx, ends, is_broken);
         self.publish();
         match moved {
@@ -141,9 +138,9 @@ impl Injected {
     fn poll_move(
         &mut self,
         cx: &mut Context<'_>,
-        ends: &mut [Stream],
+        ends: &[Stream],
         is_broken: bool,
-    ) -> Poll<Result<State, (usize, io::Error)>> {
+    ) -> Poll<Result<State, (u8, io::Error)>> {
         // Enough to fill the line once; then the neighbours have their turn.
         for _ in 0..MOST / CHUNK {
             let now = Instant::now();
@@ -156,12 +153,12 @@ impl Injected {
                 State::Ended(at) if !self.holds() && at <= now => {
                     if !is_broken {
                         // It fails only where the peer has broken off, which its own direction tells.
-                        let _ = ready!(Pin::new(&mut ends[self.to]).poll_shutdown(cx));
+                        ends[usize::from(self.to)].finish();
                     }
                     return Poll::Ready(Ok(State::Over));
                 }
                 // A reset takes away what the peer has not got yet.
-                State::Cutting(until) if now >= until || ends[self.to].unacknowledged() == 0 => {
+                State::Cutting(until) if now >= until || ends[usize::from(self.to)].unacknowledged() == 0 => {
                     return Poll::Ready(Ok(State::Cut));
                 }
                 State::Open | State::Ended(_) | State::Cutting(_) => {
@@ -178,14 +175,14 @@ impl Injected {
     }
 
     /// Writes what is due; whether something went.
-    fn write_due(&mut self, cx: &mut Context<'_>, ends: &mut [Stream], now: Instant) -> io::Result<bool> {
+    fn write_due(&mut self, cx: &mut Context<'_>, ends: &[Stream], now: Instant) -> io::Result<bool> {
         let mut has_written = false;
         loop {
             let bytes = self.line.ready(now);
             if bytes.is_empty() {
                 return Ok(has_written);
             }
-            match Pin::new(&mut ends[self.to]).poll_write(cx, bytes) {
+            match ends[usize::from(self.to)].poll_send(cx, bytes) {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(count)) => {
                     self.line.taken(count);
@@ -199,7 +196,7 @@ impl Injected {
     }
 
     /// Reads once into the line; whether something came.
-    fn read(&mut self, cx: &mut Context<'_>, ends: &mut [Stream]) -> io::Result<bool> {
+    fn read(&mut self, cx: &mut Context<'_>, ends: &[Stream]) -> io::Result<bool> {
         let left = usize::try_from(self.left).unwrap_or(usize::MAX);
         let room = self.line.room().min(CHUNK).min(left);
         if self.state != State::Open || room == 0 {
@@ -213,15 +210,15 @@ impl Injected {
             return Ok(false);
         };
         let mut bytes = [0; CHUNK];
-        let mut buffer = ReadBuf::new(&mut bytes[..allowed]);
-        let read = Pin::new(&mut ends[self.from]).poll_read(cx, &mut buffer);
-        let bytes = buffer.filled();
-        self.own.give_back(allowed - bytes.len());
-        self.shared.give_back(most - bytes.len());
+        let read = ends[usize::from(self.from)].poll_recv(cx, &mut bytes[..allowed]);
+        let length = if let Poll::Ready(Ok(length)) = read { length } else { 0 };
+        self.own.give_back(allowed - length);
+        self.shared.give_back(most - length);
         match read {
             Poll::Pending => return Ok(false),
             Poll::Ready(read) => read?,
-        }
+        };
+        let bytes = &bytes[..length];
         let due = self.due();
         if bytes.is_empty() {
             self.state = State::Ended(due);
@@ -290,7 +287,7 @@ mod tests {
         let token = CancellationToken::new;
         let ending = Ending { drain: token(), drain_idle: Duration::ZERO, finish: token(), kill: token() };
         let hour = Duration::from_hours(1);
-        let limits = Limits { idle: hour, half_closed: hour, abort: Abort::Reset };
+        let limits = Limits { idle: hour, half_closed: hour, vanished: hour, abort: Abort::Reset };
         let lane = || Lane { faults: Some(Arc::new(faults)), ..Lane::default() };
         let relay = relay(Stream::Unix(near), Stream::Unix(far), lane(), lane(), &limits, &ending);
         tokio::join!(relay, talk(client, server))

@@ -109,6 +109,11 @@ impl Pace {
         }
     }
 
+    /// Whether it waits.
+    pub(super) fn is_paused(&self) -> bool {
+        self.pause.is_some()
+    }
+
     /// Gives back what was allowed and not read.
     pub(super) fn give_back(&self, unused: usize) {
         if let Some(bucket) = &self.bucket {

@@ -2,12 +2,18 @@
 //!
 //! One task a connection; both directions are polled together. An end of file goes on as an end of file and the other
 //! direction lives on; a broken side breaks the other (`Abort`). No byte is lost, doubled or reordered while both sides live.
-//! Idle connections hold no buffer. The caller has to say what a close means: here are no jobs, no metrics but two counters.
+//! Idle connections hold no buffer and no pipe. The caller has to say what a close means: here are no jobs, no metrics but
+//! counters.
 
+mod bell;
 mod connection;
 mod direction;
 mod inject;
 mod line;
+mod pool;
+mod presence;
+#[cfg(test)]
+mod tests;
 mod watch;
 mod way;
 
@@ -18,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::{rate::Bucket, stream::Stream};
 use crate::{meter::Counter, outcome::Close};
 use connection::Relay;
+use direction::Passed;
 use way::Way;
 
 pub use inject::Faults;
@@ -39,9 +46,15 @@ pub struct Limits {
     pub idle: Duration,
     /// With one direction finished.
     pub half_closed: Duration,
+    /// How long a TCP peer may leave bytes unacknowledged before it counts as gone: `VANISHED`. One that owes nothing is
+    /// asked after that time and counts as gone when that is over twice.
+    pub vanished: Duration,
     /// What the one side sees of the other's break.
     pub abort: Abort,
 }
+
+/// Less than the quarter of an hour after which the kernel gives up, more than a route takes to heal.
+pub const VANISHED: Duration = Duration::from_mins(1);
 
 /// How connections are told to end from outside.
 #[derive(Clone, Debug)]
@@ -61,10 +74,12 @@ pub struct Ending {
 pub struct Lane {
     /// Grows as bytes reach the peer, every 64 KiB and at the close.
     pub counter: Counter,
+    /// Likewise, for those that the kernel moved without a copy.
+    pub spliced: Counter,
     /// The limit that this direction shares with others.
     pub bucket: Option<Arc<Bucket>>,
     /// Looks for a message in what passes.
-    pub watch: Option<Watch>,
+    pub watch: Option<Box<Watch>>,
     /// What is done to the bytes on purpose.
     pub faults: Option<Arc<Faults>>,
 }
@@ -78,116 +93,48 @@ pub struct End {
     pub received_bytes: u64,
     /// Bytes that reached the client.
     pub sent_bytes: u64,
+    /// Those of both that the kernel moved without a copy.
+    pub spliced_bytes: u64,
 }
 
 impl End {
     /// Ended before a byte passed.
     pub fn without_bytes(close: Close) -> Self {
-        Self { close, received_bytes: 0, sent_bytes: 0 }
+        Self { close, received_bytes: 0, sent_bytes: 0, spliced_bytes: 0 }
     }
 }
 
 /// Passes bytes both ways between a client and an upstream.
-pub async fn relay(
+pub fn relay(
     client: Stream,
     upstream: Stream,
     up: Lane,
     down: Lane,
     limits: &Limits,
     ending: &Ending,
-) -> End {
-    let mut ends = [client, upstream];
-    let up = Way::new(0, 1, up);
-    let relay = Relay::new(&mut ends, up, Some(Way::new(1, 0, down)), limits);
-    let (close, received_bytes, sent_bytes) = relay.run(ending).await;
-    End { close, received_bytes, sent_bytes }
+) -> impl Future<Output = End> + Send {
+    let ends = [client, upstream];
+    let mut directions = [Way::new(0, 1, up), Way::new(1, 0, down)];
+    // Not an `async fn`: its arguments would lie in the future twice.
+    async move {
+        let close = Relay::new(&ends, &mut directions, limits).run(ending).await;
+        let [up, down] = directions.map(|way| way.passed());
+        let spliced_bytes = up.spliced + down.spliced;
+        End { close, received_bytes: up.bytes, sent_bytes: down.bytes, spliced_bytes }
+    }
 }
 
 /// Sends a client's bytes back to it.
-pub async fn echo(client: Stream, lane: Lane, limits: &Limits, ending: &Ending) -> End {
-    let mut ends = [client];
-    let relay = Relay::new(&mut ends, Way::new(0, 0, lane), None, limits);
-    let (close, bytes, _) = relay.run(ending).await;
-    End { close, received_bytes: bytes, sent_bytes: bytes }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::{
-        io::{AsyncReadExt as _, AsyncWriteExt as _},
-        net::UnixStream,
-        time::Instant,
-    };
-
-    use super::*;
-
-    fn ending(drain_idle: Duration) -> Ending {
-        let token = CancellationToken::new;
-        Ending { drain: token(), drain_idle, finish: token(), kill: token() }
-    }
-
-    const LIMITS: Limits =
-        Limits { idle: Duration::from_hours(1), half_closed: Duration::from_mins(5), abort: Abort::Reset };
-
-    /// Case 39 of the forward's list: FIN, and only once no byte has passed for `drain_idle`.
-    #[tokio::test(start_paused = true)]
-    async fn a_draining_connection_ends_when_it_is_silent() {
-        let (mut client, near) = UnixStream::pair().unwrap();
-        let (far, mut server) = UnixStream::pair().unwrap();
-        let ending = ending(Duration::from_secs(5));
-        let counter = Counter::default();
-        let up = Lane { counter: counter.clone(), ..Lane::default() };
-        let relay = relay(Stream::Unix(near), Stream::Unix(far), up, Lane::default(), &LIMITS, &ending);
-        let talk = async {
-            let start = Instant::now();
-            for second in 0..10 {
-                client.write_all(b"x").await.unwrap();
-                assert_eq!(server.read_u8().await.unwrap(), b'x');
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                if second == 2 {
-                    ending.drain.cancel();
-                }
-            }
-            assert!(client.read_u8().await.is_err() && server.read_u8().await.is_err());
-            start.elapsed()
-        };
-        let (end, took) = tokio::join!(relay, talk);
-        assert_eq!(end, End { close: Close::Drained, received_bytes: 10, sent_bytes: 0 });
-        assert_eq!(took.as_secs(), 14, "five seconds after the last byte");
-        assert_eq!(counter.value(), 10);
-    }
-
-    #[tokio::test]
-    async fn what_is_held_for_a_slow_reader_is_bounded_and_arrives() {
-        let (client, near) = UnixStream::pair().unwrap();
-        let (far, mut server) = UnixStream::pair().unwrap();
-        let ending = ending(Duration::ZERO);
-        let relay =
-            relay(Stream::Unix(near), Stream::Unix(far), Lane::default(), Lane::default(), &LIMITS, &ending);
-        let mut sent = 0u64;
-        let write = async {
-            let patience = Duration::from_millis(100);
-            while let Ok(Ok(count)) = tokio::time::timeout(patience, async {
-                client.writable().await?;
-                match client.try_write(&[1; 4096]) {
-                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                        std::future::pending().await
-                    }
-                    written => written,
-                }
-            })
-            .await
-            {
-                sent += count as u64;
-            }
-            drop(client);
-            let mut all = vec![];
-            server.read_to_end(&mut all).await.unwrap();
-            drop(server);
-            all.len() as u64
-        };
-        let (end, got) = tokio::join!(relay, write);
-        assert!(sent < 8 << 20, "{sent} bytes were taken from the source");
-        assert_eq!((got, end.received_bytes, end.close), (sent, sent, Close::Finished));
+pub fn echo(
+    client: Stream,
+    lane: Lane,
+    limits: &Limits,
+    ending: &Ending,
+) -> impl Future<Output = End> + Send {
+    let (ends, mut directions) = ([client], [Way::new(0, 0, lane)]);
+    async move {
+        let close = Relay::new(&ends, &mut directions, limits).run(ending).await;
+        let Passed { bytes, spliced } = directions[0].passed();
+        End { close, received_bytes: bytes, sent_bytes: bytes, spliced_bytes: spliced }
     }
 }

@@ -4,7 +4,7 @@ use std::task::Context;
 
 use super::{
     Lane,
-    direction::{Break, Direction},
+    direction::{Break, Direction, Passed},
     inject::Injected,
 };
 use crate::net::stream::Stream;
@@ -20,7 +20,7 @@ pub(super) enum Way {
 
 impl Way {
     /// From one of the relay's ends to another.
-    pub(super) fn new(from: usize, to: usize, lane: Lane) -> Self {
+    pub(super) fn new(from: u8, to: u8, lane: Lane) -> Self {
         match lane.faults.clone() {
             None => Self::Plain(Direction::new(from, to, lane)),
             Some(faults) => Self::Injected(Box::new(Injected::new(from, to, lane, faults))),
@@ -28,12 +28,7 @@ impl Way {
     }
 
     /// Moves what can be moved.
-    pub(super) fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        ends: &mut [Stream],
-        is_broken: bool,
-    ) -> Option<Break> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, ends: &[Stream], is_broken: bool) -> Option<Break> {
         match self {
             Self::Plain(direction) => direction.poll(cx, ends, is_broken),
             Self::Injected(injected) => injected.poll(cx, ends, is_broken),
@@ -64,11 +59,27 @@ impl Way {
         }
     }
 
-    /// Bytes that have reached the peer.
-    pub(super) fn bytes(&self) -> u64 {
+    /// Which of the relay's ends it reads from.
+    pub(super) fn from(&self) -> u8 {
         match self {
-            Self::Plain(direction) => direction.bytes,
-            Self::Injected(injected) => injected.bytes,
+            Self::Plain(direction) => direction.from,
+            Self::Injected(injected) => injected.from,
+        }
+    }
+
+    /// Whether it waits for its source. If not, no read will tell that the source has broken off.
+    pub(super) fn reads(&self) -> bool {
+        match self {
+            Self::Plain(direction) => direction.reads(),
+            Self::Injected(injected) => injected.reads(),
+        }
+    }
+
+    /// What has reached the peer.
+    pub(super) fn passed(&self) -> Passed {
+        match self {
+            Self::Plain(direction) => direction.passed(),
+            Self::Injected(injected) => Passed { bytes: injected.bytes, spliced: 0 },
         }
     }
 

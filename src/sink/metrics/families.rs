@@ -1,9 +1,11 @@
 //! The families of the whole process. None has a `job_name`: ten thousand jobs cost them nothing.
 
-use jiff::Timestamp;
-use prometheus::{Gauge, HistogramOpts, HistogramVec, IntCounter, IntGauge, Opts, Registry};
+use std::sync::atomic::Ordering;
 
-use crate::event::Finished;
+use jiff::Timestamp;
+use prometheus::{Gauge, HistogramOpts, HistogramVec, IntCounter, IntGauge, IntGaugeVec, Opts, Registry};
+
+use crate::{event::Finished, meter::relay::Relays};
 
 /// Handles of the families that events change.
 #[derive(Debug)]
@@ -13,6 +15,8 @@ pub(super) struct Families {
     pub(super) events_dropped: IntCounter,
     pub(super) series_dropped: IntCounter,
     pub(super) clock_steps: IntCounter,
+    pub(super) relay_fallbacks: IntCounter,
+    relay_pipes: IntGaugeVec,
     reload_successful: IntGauge,
     reload_success_time: Gauge,
     duration: HistogramVec,
@@ -51,6 +55,14 @@ impl Families {
                 "Series left out because --metrics.max-series was reached.",
             )?,
             clock_steps: IntCounter::new("netjobs_clock_steps_total", "How often the wall clock was set.")?,
+            relay_fallbacks: IntCounter::new(
+                "netjobs_relay_fallbacks_total",
+                "Directions of connections copied for good because the kernel gave no pipe or did not splice.",
+            )?,
+            relay_pipes: IntGaugeVec::new(
+                Opts::new("netjobs_relay_pipes", "Pipes for bytes that are not copied: leased or pooled."),
+                &["state"],
+            )?,
             reload_successful: IntGauge::new(
                 "netjobs_config_last_reload_successful",
                 "Whether the job files were taken when they were last read.",
@@ -68,9 +80,17 @@ impl Families {
     }
 
     fn register(&self) -> Result<(), prometheus::Error> {
-        for counter in [&self.log_dropped, &self.events_dropped, &self.series_dropped, &self.clock_steps] {
+        let counters = [
+            &self.log_dropped,
+            &self.events_dropped,
+            &self.series_dropped,
+            &self.clock_steps,
+            &self.relay_fallbacks,
+        ];
+        for counter in counters {
             self.registry.register(Box::new(counter.clone()))?;
         }
+        self.registry.register(Box::new(self.relay_pipes.clone()))?;
         self.registry.register(Box::new(self.reload_successful.clone()))?;
         self.registry.register(Box::new(self.reload_success_time.clone()))?;
         self.registry.register(Box::new(self.duration.clone()))?;
@@ -84,6 +104,14 @@ impl Families {
 
     pub(super) fn config_rejected(&self) {
         self.reload_successful.set(0);
+    }
+
+    /// Shows what the relays hold now.
+    pub(super) fn relays(&self, relays: &Relays) {
+        for (state, count) in [("leased", &relays.leased), ("pooled", &relays.pooled)] {
+            let count = i64::try_from(count.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
+            self.relay_pipes.with_label_values(&[state]).set(count);
+        }
     }
 
     pub(super) fn observe(&self, run: &Finished) {

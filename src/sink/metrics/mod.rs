@@ -8,7 +8,7 @@ mod process;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
 };
 
 use prometheus::{Encoder, IntCounter, TextEncoder};
@@ -16,7 +16,7 @@ use prometheus::{Encoder, IntCounter, TextEncoder};
 use super::Sink;
 use crate::{
     event::{Event, JobRef},
-    meter::{Counter, Registry},
+    meter::{Counter, Registry, relay::RELAYS},
     outcome::Verdict,
 };
 use families::Families;
@@ -65,6 +65,8 @@ impl Metrics {
         mirror(&self.families.log_dropped, self.log_dropped.value());
         mirror(&self.families.events_dropped, self.events_dropped.value());
         mirror(&self.families.series_dropped, self.registry.dropped());
+        mirror(&self.families.relay_fallbacks, RELAYS.fallbacks.load(Ordering::Relaxed));
+        self.families.relays(&RELAYS);
         self.process.read();
         let mut bytes = Vec::new();
         if TextEncoder::new().encode(&self.families.registry.gather(), &mut bytes).is_ok() {

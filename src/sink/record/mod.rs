@@ -1,22 +1,35 @@
 //! Events as records: the objects of the log, of `--json` and of `once --json FILE`. `schema/events.schema.json` says
 //! the same to programs. What a peer may have made is escaped and cut here.
 
+mod closed;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{
     Level,
-    escape::{clean_value, peer, sentence},
+    escape::{self, clean_value, peer, sentence},
 };
 use crate::{
     diagnostic::{Diagnostic, Place, Report, Severity},
     event::{Event, Finished, JobRef, Judged},
     outcome::{HostState, Notice, Reason, Sample, Samples, Verdict},
 };
+use closed::Closed;
 
 /// The record of an event, with the time of now; `None` where an event is no record.
 pub fn record(event: &Event) -> Option<Value> {
     record_at(event, Timestamp::now())
+}
+
+/// The same as a line of the log.
+pub fn line(event: &Event) -> Option<String> {
+    if let Event::Notice { job, run_id, notice } = event
+        && let Some(closed) = Closed::of(Timestamp::now(), level(event)?, job, run_id, notice)
+    {
+        return serde_json::to_string(&closed).ok().map(escape::safe);
+    }
+    record(event).map(|record| escape::json_line(&record))
 }
 
 /// The record of an event at a time.
@@ -167,22 +180,10 @@ fn value(sample: &Sample) -> Value {
 fn noticed(time: Timestamp, level: Level, job: &JobRef, run_id: &str, notice: &Notice) -> Value {
     let start = |name| Record::new(time, level, name).job(job, Some(run_id));
     let record = match notice {
-        Notice::ConnectionClosed {
-            peer: client,
-            upstream,
-            close,
-            received_bytes,
-            sent_bytes,
-            duration,
-            engine,
-        } => start("connection_closed")
-            .put("peer", peer(client))
-            .put("upstream", peer(upstream))
-            .put("reason", close.as_str())
-            .put("received_bytes", *received_bytes)
-            .put("sent_bytes", *sent_bytes)
-            .put("duration_seconds", duration.as_secs_f64())
-            .put("engine", *engine),
+        Notice::ConnectionClosed { .. } => {
+            let closed = Closed::of(time, level, job, run_id, notice);
+            return serde_json::to_value(closed).unwrap_or_default();
+        }
         Notice::HostChanged { host, from, to, why, rtt } => start("host_changed")
             .put("host", peer(host))
             .put("from", from.map(HostState::as_str))

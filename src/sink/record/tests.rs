@@ -30,6 +30,18 @@ fn every_record_is_what_the_schema_says() {
 }
 
 #[test]
+fn a_line_is_its_record() {
+    for event in testing::all() {
+        let time_apart = |mut record: Value| {
+            record["time"] = Value::Null;
+            record.to_string()
+        };
+        let read = |line: String| time_apart(serde_json::from_str(&line).unwrap());
+        assert_eq!(line(&event).map(read), record(&event).map(time_apart));
+    }
+}
+
+#[test]
 fn the_schema_knows_each_event_of_the_records_and_no_other() {
     let schema: Value = serde_json::from_str(include_str!("../../../schema/events.schema.json")).unwrap();
     let mut known: Vec<&str> =

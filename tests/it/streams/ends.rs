@@ -5,10 +5,10 @@ use std::time::Duration;
 use netjobs::outcome::Close;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    time::{Instant, sleep, timeout},
+    time::sleep,
 };
 
-use super::{PATIENCE, assert_reset, noise, read_all, reset, through};
+use super::{assert_reset, noise, read_all, reset, through};
 
 const MB: usize = 1_000_000;
 
@@ -89,36 +89,6 @@ async fn a_half_closed_connection_that_trickles_lives() {
     let ((), (bytes, end)) = tokio::join!(trickle, read_all(&mut client));
     assert!(bytes.len() == 10 && end.is_ok());
     assert_eq!(service.end().await.1, [Close::Finished]);
-}
-
-/// Cases 6 and 8: the server is silent meanwhile.
-#[tokio::test]
-async fn a_client_that_breaks_off_breaks_the_server_off() {
-    let (service, mut client, mut far) = through("").await;
-    client.write_all(b"x").await.unwrap();
-    assert_eq!(far.read_u8().await.unwrap(), b'x');
-    let start = Instant::now();
-    reset(client);
-    assert_reset(&read_all(&mut far).await.1);
-    assert!(start.elapsed() < Duration::from_millis(250), "{:?}", start.elapsed());
-    assert_eq!(service.end().await.1, [Close::ClientReset]);
-}
-
-/// Case 8, where the client had finished before and nobody reads from it.
-#[tokio::test]
-async fn a_break_is_seen_also_where_nobody_reads() {
-    let (service, mut client, mut far) = through("").await;
-    client.shutdown().await.unwrap();
-    assert!(read_all(&mut far).await.0.is_empty());
-    reset(client);
-    assert!(timeout(PATIENCE, far.read(&mut [0])).await.is_ok());
-    let deadline = timeout(PATIENCE, async {
-        while super::closes(&service.recorder).is_empty() {
-            tokio::task::yield_now().await;
-        }
-    });
-    deadline.await.unwrap();
-    assert_eq!(service.end().await.1, [Close::ClientReset]);
 }
 
 /// Case 7.

@@ -3,7 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod breaks;
 mod datagrams;
+mod descriptors;
 mod echo;
 mod ends;
 mod exchange;
@@ -12,7 +14,10 @@ mod haproxy;
 mod inject;
 mod limits;
 mod proxy;
+mod refusals;
+mod relay;
 mod unix;
+mod vanished;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 

@@ -1,0 +1,1 @@
+"""The benchmark of forwards: `benches/run forward`, `million`, `exhausted`."""

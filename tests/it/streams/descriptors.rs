@@ -1,0 +1,165 @@
+//! Out of descriptors and memory: the built program with small limits and with failing system calls.
+
+use std::{fs, net::SocketAddr, process::Command, time::Duration};
+
+use nix::sys::signal::Signal;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
+
+use tokio_util::task::TaskTracker;
+
+use crate::program::{Daemon, Running, netjobs};
+
+use super::{PATIENCE, server};
+
+/// The same program under another one, such as `prlimit` or `strace`.
+fn under(outer: &[&str], inner: &Command) -> Command {
+    let mut command = Command::new(outer[0]);
+    command.args(&outer[1..]).arg(inner.get_program()).args(inner.get_args()).env("NO_COLOR", "1");
+    command
+}
+
+/// An echo server of the test's own, which says of each connection that it has come.
+async fn upstream() -> (SocketAddr, mpsc::Receiver<()>, JoinHandle<()>) {
+    let (listener, address) = server().await;
+    let (said, came) = mpsc::channel(1000);
+    let accept = async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = said.try_send(());
+            TaskTracker::new().spawn(async move {
+                let (mut reader, mut writer) = stream.split();
+                let _ = tokio::io::copy(&mut reader, &mut writer).await;
+            });
+        }
+    };
+    (address, came, TaskTracker::new().spawn(accept))
+}
+
+async fn talk(stream: &mut TcpStream) {
+    stream.write_all(b"x").await.unwrap();
+    assert_eq!(timeout(PATIENCE, stream.read_u8()).await.unwrap().unwrap(), b'x');
+}
+
+/// The nanoseconds that all threads of a process have run.
+fn cpu(process: u32) -> Duration {
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let of = |task: fs::DirEntry| -> u64 {
+        let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+        text.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(0)
+    };
+    Duration::from_nanos(tasks.flatten().map(of).sum())
+}
+
+/// Case 11 of the forward's list: two forwards share 80 descriptors, and a hundred clients wait for one.
+#[tokio::test]
+async fn out_of_descriptors_the_others_go_on_and_the_next_free_one_is_used_at_once() {
+    let (to, mut came, echo) = upstream().await;
+    let folder = tempfile::tempdir().unwrap();
+    let job =
+        |name: &str| format!("  - name: {name}\n    forward: {{ listen: '127.0.0.1:0', to: '{to}' }}\n");
+    fs::write(folder.path().join("jobs.yaml"), format!("jobs:\n{}{}", job("live"), job("late"))).unwrap();
+    let run = netjobs(&["run", folder.path().to_str().unwrap()]);
+    let mut daemon = Daemon::start(&mut under(&["prlimit", "--nofile=80:80"], &run));
+    let mut at = |name: &str| -> SocketAddr {
+        let line = daemon.process.line_with(&format!("\"job_ready\",\"job_name\":\"{name}\""));
+        let rest = line.split("tcp://").nth(1).unwrap_or_else(|| panic!("no address in {line}"));
+        rest.split('"').next().unwrap().parse().unwrap()
+    };
+    let (live, late) = (at("live"), at("late"));
+    let mut streams = vec![];
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(live).await.unwrap();
+        talk(&mut stream).await;
+        streams.push(stream);
+        came.recv().await;
+    }
+    let mut waiting = vec![];
+    for _ in 0..100 {
+        waiting.push(TcpStream::connect(late).await.unwrap());
+    }
+    // Until nobody more is served.
+    while timeout(Duration::from_millis(300), came.recv()).await.is_ok() {}
+    let id = daemon.process.child.id();
+    let before = cpu(id);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let share = cpu(id).saturating_sub(before).as_secs_f64();
+    assert!(share < 0.02, "{share} of a core is used while clients wait");
+    assert!(daemon.get("/metrics").contains("netjobs_forward_connections_active"));
+    for stream in &mut streams {
+        talk(stream).await;
+    }
+    // A machine that is busy with other tests wakes late now and then.
+    let mut best = Duration::MAX;
+    for _ in 0..5 {
+        drop(streams.pop());
+        let freed = Instant::now();
+        timeout(PATIENCE, came.recv()).await.unwrap();
+        best = best.min(freed.elapsed());
+    }
+    assert!(best < Duration::from_millis(100), "{best:?} until the next was served");
+    drop((streams, waiting));
+    assert_eq!(daemon.process.end(Signal::SIGTERM), Some(0));
+    echo.abort();
+}
+
+/// Case 12 of the forward's list and fault case 23: each error of accept(2), three times in a row, delays a client and
+/// loses none.
+#[tokio::test]
+async fn an_error_of_accept_ends_no_listener() {
+    let (to, _came, echo) = upstream().await;
+    for error in ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "ECONNABORTED", "EPROTO", "EPERM", "ENETDOWN"] {
+        let inject = format!("inject=accept4:error={error}:when=1..3");
+        let inner = netjobs(&["forward", "--listen", "127.0.0.1:0", "--to", &to.to_string()]);
+        let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=accept4", "-e", &inject];
+        let mut forward = Running::start(&mut under(&strace, &inner));
+        let at: SocketAddr = forward.ready("tcp://").parse().unwrap();
+        let mut stream = TcpStream::connect(at).await.unwrap();
+        talk(&mut stream).await;
+    }
+    echo.abort();
+}
+
+/// Fault case 22: the limit falls below what is open, and rises again.
+#[tokio::test]
+async fn a_limit_that_falls_while_running_harms_no_open_connection() {
+    let (to, mut came, echo) = upstream().await;
+    let inner = netjobs(&["forward", "--listen", "127.0.0.1:0", "--to", &to.to_string()]);
+    let mut forward = Running::start(&mut under(&["prlimit", "--nofile=200:200"], &inner));
+    let at: SocketAddr = forward.ready("tcp://").parse().unwrap();
+    let mut stream = TcpStream::connect(at).await.unwrap();
+    talk(&mut stream).await;
+    came.recv().await;
+    let limit = |files: &str| {
+        let pid = format!("--pid={}", forward.child.id());
+        assert!(
+            Command::new("prlimit").args([&pid, &format!("--nofile={files}")]).status().unwrap().success()
+        );
+    };
+    limit("10:200");
+    let mut late = TcpStream::connect(at).await.unwrap();
+    late.write_all(b"x").await.unwrap();
+    assert!(timeout(Duration::from_millis(300), came.recv()).await.is_err());
+    talk(&mut stream).await;
+    limit("200:200");
+    assert_eq!(timeout(PATIENCE, late.read_u8()).await.unwrap().unwrap(), b'x');
+    echo.abort();
+}
+
+/// Fault case 21: too few from the start is said in a sentence, and not by a panic or a hang.
+#[test]
+fn too_few_descriptors_at_the_start_are_told() {
+    for files in 3..24 {
+        let inner = netjobs(&["forward", "--listen", "127.0.0.1:0", "--to", "127.0.0.1:1"]);
+        let limit = format!("--nofile={files}:{files}");
+        let output = under(&["timeout", "-s", "TERM", "1", "prlimit", &limit], &inner).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(!told.contains("panicked"), "with {files}: {told}");
+        // It served until it was ended, or it ended with a word.
+        assert!(output.status.code() == Some(124) || !told.is_empty(), "with {files}: {output:?}");
+    }
+}
