@@ -10,6 +10,7 @@ pub mod icmp;
 pub mod interface;
 pub mod listen;
 pub mod probe;
+pub mod proxy;
 pub mod rate;
 pub mod relay;
 pub mod resolve;

@@ -13,14 +13,17 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::socket::UnixAddr;
+use nix::sys::socket::{self, MsgFlags, UnixAddr};
 use socket2::{SockAddr, SockRef, Socket, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::{TcpStream, UnixStream},
 };
 
-use crate::sys::tcp::{self, Answers};
+use crate::sys::{
+    outq,
+    tcp::{self, Answers},
+};
 
 /// A connected stream socket.
 #[derive(Debug)]
@@ -158,6 +161,53 @@ impl Stream {
         };
         if ready.is_err() {
             std::future::pending::<()>().await;
+        }
+    }
+
+    /// Looks at bytes that wait and leaves them there; waits until there are some. Zero: the peer has finished.
+    pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.receive(buffer, MsgFlags::MSG_PEEK).await
+    }
+
+    /// Takes bytes; waits until there are some. Zero: the peer has finished.
+    pub async fn take(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.receive(buffer, MsgFlags::empty()).await
+    }
+
+    async fn receive(&self, buffer: &mut [u8], flags: MsgFlags) -> io::Result<usize> {
+        let read = |fd| socket::recv(fd, buffer, flags).map_err(io::Error::from);
+        self.io(Interest::READABLE, read).await
+    }
+
+    /// Writes what fits; waits until something does. With `is_more` the kernel may keep it for a moment, so that it goes
+    /// out together with what is written next.
+    pub async fn send(&self, bytes: &[u8], is_more: bool) -> io::Result<usize> {
+        let more = if is_more { MsgFlags::from_bits_retain(libc::MSG_MORE) } else { MsgFlags::empty() };
+        let flags = more | MsgFlags::MSG_NOSIGNAL;
+        let write = |fd| socket::send(fd, bytes, flags).map_err(io::Error::from);
+        self.io(Interest::WRITABLE, write).await
+    }
+
+    async fn io<T>(&self, interest: Interest, mut call: impl FnMut(RawFd) -> io::Result<T>) -> io::Result<T> {
+        match self {
+            Self::Tcp(tcp) => tcp.async_io(interest, || call(tcp.as_raw_fd())).await,
+            Self::Unix(unix) => unix.async_io(interest, || call(unix.as_raw_fd())).await,
+        }
+    }
+
+    /// Bytes written to a TCP socket that its peer has not acknowledged.
+    pub fn unacknowledged(&self) -> usize {
+        match self {
+            Self::Tcp(tcp) => outq::unacknowledged(tcp.as_fd()),
+            Self::Unix(_) => 0,
+        }
+    }
+
+    /// Its own address; `None` for a Unix socket.
+    pub fn local(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(tcp) => tcp.local_addr().ok(),
+            Self::Unix(_) => None,
         }
     }
 

@@ -6,6 +6,7 @@ pub mod gai;
 pub mod icmp;
 pub mod limits;
 pub mod netlink;
+pub mod outq;
 pub mod rights;
 pub mod signals;
 pub mod tcp;

@@ -1,8 +1,17 @@
 //! The examples, run where they can be: what a user copies must work.
 
-use std::{fs, net::TcpListener, path::PathBuf, process::Command};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{Read as _, Write as _},
+    net::{Shutdown, TcpListener, TcpStream},
+    path::PathBuf,
+    process::Command,
+    time::Duration,
+};
 
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::program::{Running, check, netjobs};
 
@@ -13,7 +22,7 @@ fn example(path: &str) -> String {
 #[test]
 fn each_example_has_a_readme() {
     let folders: Vec<_> = fs::read_dir(example("")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert!(folders.len() >= 6, "{folders:?}");
+    assert!(folders.len() >= 7, "{folders:?}");
     for folder in folders {
         assert!(folder.join("README.md").is_file(), "{} has no README.md", folder.display());
     }
@@ -21,7 +30,12 @@ fn each_example_has_a_readme() {
 
 #[test]
 fn every_job_file_of_the_examples_is_right() {
-    for file in ["ci-smoke/smoke.yaml", "lan-sweep/lan.yaml", "tcp-forward/forward.yaml"] {
+    for file in [
+        "ci-smoke/smoke.yaml",
+        "lan-sweep/lan.yaml",
+        "proxy-protocol/forward.yaml",
+        "tcp-forward/forward.yaml",
+    ] {
         check(&["check", &example(file)], 0);
     }
     let manifest = fs::read_to_string(example("container/kubernetes.yaml")).unwrap();
@@ -63,6 +77,34 @@ fn the_forwarder_takes_the_next_upstream_where_the_first_refuses() {
     for _ in 0..3 {
         check(&["exchange", "--to", &address, "--send", "hello"], 0);
     }
+    assert_eq!(daemon.end(nix::sys::signal::Signal::SIGTERM), Some(0));
+}
+
+#[test]
+fn the_forward_behind_a_balancer_passes_the_client_on_and_the_bad_line_is_late() {
+    let mut echo = Running::start(&mut netjobs(&["echo", "--listen", "0"]));
+    let upstream = echo.ready("tcp://");
+    let mut command =
+        netjobs(&["run", &example("proxy-protocol/forward.yaml"), "--web.listen-address", "127.0.0.1:0"]);
+    command.env("LISTEN", "127.0.0.1:0").env("BAD_LINE", "127.0.0.1:0").env("UPSTREAM", upstream);
+    let mut daemon = Running::start(&mut command);
+    let mut address = BTreeMap::new();
+    while address.len() < 2 {
+        let ready: Value = serde_json::from_str(&daemon.line_with("job_ready")).unwrap();
+        let text = |value: &Value| value.as_str().unwrap().trim_start_matches("tcp://").to_owned();
+        address.insert(text(&ready["job_name"]), text(&ready["addresses"][0]));
+    }
+    let mut client = TcpStream::connect(&address["behind-the-balancer"]).unwrap();
+    client.write_all(b"PROXY TCP4 192.0.2.7 192.0.2.1 5000 80\r\nhello").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    let mut answer = vec![];
+    client.read_to_end(&mut answer).unwrap();
+    assert!(answer.starts_with(b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x07"), "{answer:?}");
+    assert!(answer.ends_with(b"hello"), "{answer:?}");
+
+    let start = Instant::now();
+    check(&["exchange", "--to", &address["bad-line"], "--send", "hello"], 0);
+    assert!(start.elapsed() >= Duration::from_millis(300));
     assert_eq!(daemon.end(nix::sys::signal::Signal::SIGTERM), Some(0));
 }
 

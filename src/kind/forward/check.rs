@@ -6,19 +6,19 @@ use super::{Forward, OnAbort, OnFull};
 use crate::{
     diagnostic::Report,
     net::resolve::is_localhost,
-    value::{Endpoint, Host, Ports, many::path},
+    value::{Bind, Endpoint, Host, Ports, many::path},
 };
 
 /// Says what is wrong with a forward.
 pub(super) fn check(spec: &Forward, report: &mut Report) {
-    for (key, is_given) in [
-        ("health", spec.health.is_some()),
-        ("proxy_protocol", spec.proxy_protocol.is_some()),
-        ("inject", spec.inject.is_some()),
-    ] {
-        if is_given {
-            report.not_yet(key);
-        }
+    if spec.health.is_some() {
+        report.not_yet("health");
+    }
+    if let Some(key) = &spec.proxy_protocol {
+        key.check(spec, report);
+    }
+    if let Some(key) = &spec.inject {
+        key.check(report);
     }
     for (key, span) in [
         ("connect_timeout", Some(spec.connect_timeout)),
@@ -60,13 +60,17 @@ fn check_nets(spec: &Forward, report: &mut Report) {
         ];
         let message = "`{}` is for streams, and `listen` has only datagrams";
         refuse(&keys, message, "leave it out; `sessions` limits the senders of datagrams");
+        let keys = [("proxy_protocol", spec.proxy_protocol.is_some()), ("inject", spec.inject.is_some())];
+        refuse(&keys, message, "leave it out; datagrams pass as they are");
     }
     if !spec.listen.iter().any(|listen| listen.0.is_datagram()) {
         let keys = [("sessions", spec.sessions.is_some())];
         let message = "`{}` is for datagrams, and `listen` has only streams";
         refuse(&keys, message, "leave it out; `max_connections` limits connections");
     }
-    if spec.listen.iter().all(|listen| matches!(listen.0, Endpoint::Unix(_) | Endpoint::Unixgram(_))) {
+    let has_header = spec.proxy_protocol.as_ref().is_some_and(|key| key.accept.0);
+    let is_unix = |listen: &Bind| matches!(listen.0, Endpoint::Unix(_) | Endpoint::Unixgram(_));
+    if spec.listen.iter().all(is_unix) && !has_header {
         let keys = [
             ("allow", spec.allow.is_some()),
             ("deny", spec.deny.is_some()),

@@ -93,9 +93,9 @@ impl Gate {
         !lies_in(&self.deny) && self.allow.as_deref().is_none_or(lies_in)
     }
 
-    /// A slot for a peer; waits for it or says why there is none.
-    pub(super) async fn enter(&self, peer: &Peer) -> Result<Slot, Close> {
-        let source = self.enter_source(peer)?;
+    /// A slot for a peer, if it is known yet who that is; waits for it or says why there is none.
+    pub(super) async fn enter(&self, peer: Option<&Peer>) -> Result<Slot, Close> {
+        let source = peer.map_or(Ok(None), |peer| self.enter_source(peer))?;
         if let Some(arrivals) = &self.arrivals {
             while arrivals.take(1.0, 1.0).is_none() {
                 match self.on_full {

@@ -6,7 +6,10 @@ mod check;
 mod connect;
 mod datagram;
 mod gate;
+mod greet;
+mod inject;
 mod metrics;
+mod proxy;
 mod serve;
 mod session;
 mod upstream;
@@ -22,11 +25,11 @@ use crate::{
     diagnostic::Report,
     net::listen::Listen,
     outcome::{Measure, Metric, Outcome, Reason},
-    value::{
-        AtLeastOne, Bind, ByteRate, EventRate, Flag, Host, JobName, Many, Network, Size, Timespan, many::path,
-    },
+    value::{AtLeastOne, Bind, ByteRate, EventRate, Host, JobName, Many, Network, Timespan, many::path},
 };
 
+pub use inject::Inject;
+pub use proxy::{ProxyProtocol, ProxyVersion};
 pub use upstream::Upstream;
 
 /// Forwards TCP, UDP and Unix sockets to an upstream.
@@ -78,7 +81,7 @@ pub struct Forward {
     /// What becomes of connections beyond `max_connections` and `rate`: they `wait` to be accepted, or are `reset`. Default `wait`.
     #[serde(default)]
     pub on_full: OnFull,
-    /// The PROXY protocol, in and out.
+    /// The PROXY protocol: the client's address from a proxy in front, and to the upstream behind. For streams.
     #[serde(default)]
     pub proxy_protocol: Option<ProxyProtocol>,
     /// The most bytes and new connections a second, over all connections of the job; datagrams are not held back.
@@ -92,7 +95,7 @@ pub struct Forward {
     /// what the limit of open files allows.
     #[serde(default)]
     pub sessions: Option<AtLeastOne>,
-    /// Faults made on purpose, for tests.
+    /// Faults made on purpose, for tests: delay, jitter, a slow line, a break. For streams.
     #[serde(default)]
     pub inject: Option<Inject>,
 }
@@ -134,31 +137,6 @@ pub enum OnFull {
     Reset,
 }
 
-/// The PROXY protocol.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ProxyProtocol {
-    /// Whether a header is expected from clients. Default `false`.
-    #[serde(default)]
-    pub accept: Flag,
-    /// The version of the header sent to upstreams. Default: none is sent.
-    #[serde(default)]
-    pub send: Option<ProxyVersion>,
-    /// Networks whose headers are believed.
-    #[serde(default)]
-    pub trust: Option<Many<Network>>,
-}
-
-/// A version of the PROXY protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ProxyVersion {
-    /// The text form.
-    V1,
-    /// The binary form.
-    V2,
-}
-
 /// The most a second, over all connections of the job.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -169,24 +147,6 @@ pub struct Rate {
     /// New connections a second, such as `100/s`.
     #[serde(default)]
     pub connections: Option<EventRate>,
-}
-
-/// Faults made on purpose.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Inject {
-    /// Delay of each byte, such as `50ms`.
-    #[serde(default)]
-    pub latency: Option<Timespan>,
-    /// Random part of the delay.
-    #[serde(default)]
-    pub jitter: Option<Timespan>,
-    /// Bytes a second of each connection.
-    #[serde(default)]
-    pub rate: Option<ByteRate>,
-    /// Bytes after which a connection is broken off.
-    #[serde(default)]
-    pub reset_after: Option<Size>,
 }
 
 mod defaults {

@@ -11,6 +11,7 @@ use super::{
     datagram::Datagrams,
     gate::{Gate, Slot},
     metrics,
+    proxy::Proxy,
     upstream::{Busy, Route, Target},
 };
 use crate::{
@@ -27,7 +28,7 @@ use crate::{
         dial::Source,
         listen::Listener,
         rate::Bucket,
-        relay::{self, Abort, End, Ending, Lane, Limits},
+        relay::{self, Abort, End, Ending, Faults, Lane, Limits},
         stream::{Accepted, Stream},
         workers::Workers,
     },
@@ -41,6 +42,8 @@ pub(super) struct Service {
     pub(super) gate: Gate,
     pub(super) connector: Connector,
     pub(super) ending: Ending,
+    pub(super) proxy: Proxy,
+    faults: Option<Arc<Faults>>,
     limits: Limits,
     up: Option<Arc<Bucket>>,
     down: Option<Arc<Bucket>>,
@@ -149,7 +152,10 @@ impl Service {
             },
         };
         let (ending, tasks) = (service::ending(cx), cx.tasks().clone());
-        Ok(Self { books, gate, connector, ending, limits, up: bucket(), down: bucket(), tasks })
+        let (proxy, faults) =
+            (Proxy::new(spec), spec.inject.as_ref().map(|inject| Arc::new(inject.faults())));
+        let (up, down) = (bucket(), bucket());
+        Ok(Self { books, gate, connector, ending, proxy, faults, limits, up, down, tasks })
     }
 
     fn workers(&self) -> &Workers {
@@ -161,8 +167,17 @@ impl Service {
         self.tasks.spawn(task);
     }
 
-    /// One connection from its upstream's choice to its end.
+    /// One connection from its header, if it has one, and its upstream's choice to its end.
     async fn forward(&self, client: Stream, route: &Route, open: &mut Open, claim: Claim) -> End {
+        let (ends, _source) = if self.proxy.accepts() {
+            // Boxed: most connections have no header, and none keeps room for it.
+            match Box::pin(self.greet(&client, open)).await {
+                Ok(greeted) => greeted,
+                Err(close) => return refuse(client, close),
+            }
+        } else {
+            (self.proxy.ends(&client, open.peer), None)
+        };
         // Boxed: an idle connection does not keep the room that connecting takes.
         let reached = Box::pin(self.reach(&client, route, open)).await;
         drop(claim);
@@ -175,11 +190,17 @@ impl Service {
             // What fails here is a connection that is gone already; the relay finds out why.
             let _ = stream.prepare();
         }
+        if let Some(header) = self.proxy.header(&ends)
+            && let Err(close) = Box::pin(self.proxy.send(&header, &client, &upstream)).await
+        {
+            return refuse(client, close);
+        }
         let lane = |counter: &Counter, bucket: &Option<Arc<Bucket>>| Lane {
             counter: counter.clone(),
             spliced: target.spliced.clone(),
             bucket: bucket.clone(),
             watch: None,
+            faults: self.faults.clone(),
         };
         let (up, down) = (lane(&target.received, &self.up), lane(&target.sent, &self.down));
         relay::relay(client, upstream, up, down, &self.limits, &self.ending).await
@@ -218,13 +239,14 @@ impl Host for Door {
     async fn welcome(&self, client: Accepted) {
         let peer = client.peer;
         let mut open = self.service.books.open(peer, "copy");
-        if !self.service.gate.admits(&peer) {
+        if let Err(close) = self.service.admits(&peer) {
             drop(client);
-            return open.close(Close::Denied);
+            return open.close(close);
         }
         // It may be that the job is cancelled while this one waits for its turn.
         open.expect(Close::Drained);
-        let slot = match self.service.gate.enter(&peer).await {
+        let known = (!self.service.proxy.accepts()).then_some(&peer);
+        let slot = match self.service.gate.enter(known).await {
             Ok(slot) => slot,
             Err(close) => {
                 drop(client);

@@ -13,13 +13,13 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{Abort, Ending, Limits, bell::Bell, direction::Direction, presence::Presence};
+use super::{Abort, Ending, Limits, bell::Bell, presence::Presence, way::Way};
 use crate::{net::stream::Stream, outcome::Close};
 
 /// A connection between ends, the client first, and its directions, that from the client first. An echo has one of each.
 pub(super) struct Relay<'a> {
     ends: &'a [Stream],
-    directions: &'a mut [Direction],
+    directions: &'a mut [Way],
     limits: &'a Limits,
     bell: Bell,
     /// Wait for an error of an end that nobody reads from.
@@ -40,7 +40,7 @@ type Watch<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 type Shape = [(bool, bool); 2];
 
 impl<'a> Relay<'a> {
-    pub(super) fn new(ends: &'a [Stream], directions: &'a mut [Direction], limits: &'a Limits) -> Self {
+    pub(super) fn new(ends: &'a [Stream], directions: &'a mut [Way], limits: &'a Limits) -> Self {
         let active = Instant::now();
         Self {
             ends,
@@ -96,11 +96,14 @@ impl<'a> Relay<'a> {
                 }
             }
         }
+        if self.directions.iter().any(Way::is_cut) {
+            return Poll::Ready(Close::Injected);
+        }
         if self.total() > before {
             self.active = Instant::now();
         }
         match self.broken {
-            _ if !self.directions.iter().all(Direction::is_over) => Poll::Pending,
+            _ if !self.directions.iter().all(Way::is_over) => Poll::Pending,
             // What the broken side sent before it broke has reached the other.
             Some(close) => Poll::Ready(close),
             None => Poll::Ready(Close::Finished),
@@ -129,7 +132,7 @@ impl<'a> Relay<'a> {
     /// Looks whether an end has broken off that nobody reads from now, so that no read will tell.
     fn poll_watches(&mut self, rare: &mut Context<'_>, has_rung: bool) -> Poll<Close> {
         for direction in &*self.directions {
-            let (end, reads) = (direction.from, direction.reads());
+            let (end, reads) = (direction.from(), direction.reads());
             let (stream, watch) = (&self.ends[usize::from(end)], &mut self.watches[usize::from(end)]);
             let is_new = watch.is_none() && !reads;
             if is_new {
@@ -185,7 +188,7 @@ impl<'a> Relay<'a> {
         for direction in self.directions.iter_mut() {
             direction.publish();
             if direction.reads() {
-                self.watches[usize::from(direction.from)] = None;
+                self.watches[usize::from(direction.from())] = None;
             }
         }
     }
@@ -212,12 +215,12 @@ impl<'a> Relay<'a> {
     }
 
     fn is_half_closed(&self) -> bool {
-        self.directions.len() > 1 && self.directions.iter().any(Direction::is_over)
+        self.directions.len() > 1 && self.directions.iter().any(Way::is_over)
     }
 
     /// Whether a peer does not take what is held for it.
     fn is_blocked(&self) -> bool {
-        self.directions.iter().any(Direction::holds)
+        self.directions.iter().any(Way::holds)
     }
 
     fn total(&self) -> u64 {
@@ -226,11 +229,11 @@ impl<'a> Relay<'a> {
 
     /// Closes both sides as the reason asks for.
     fn end(&mut self, close: Close) {
-        self.directions.iter_mut().for_each(Direction::publish);
+        self.directions.iter_mut().for_each(Way::publish);
         let in_order = match close {
             Close::Finished => true,
             Close::Drained => !self.is_blocked(),
-            Close::Grace => false,
+            Close::Grace | Close::Injected => false,
             _ => self.limits.abort == Abort::Fin,
         };
         for end in self.ends {

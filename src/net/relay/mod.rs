@@ -8,11 +8,14 @@
 mod bell;
 mod connection;
 mod direction;
+mod inject;
+mod line;
 mod pool;
 mod presence;
 #[cfg(test)]
 mod tests;
 mod watch;
+mod way;
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,8 +24,10 @@ use tokio_util::sync::CancellationToken;
 use super::{rate::Bucket, stream::Stream};
 use crate::{meter::Counter, outcome::Close};
 use connection::Relay;
-use direction::{Direction, Passed};
+use direction::Passed;
+use way::Way;
 
+pub use inject::Faults;
 pub use watch::Watch;
 
 /// What one side sees when the other breaks off.
@@ -75,6 +80,8 @@ pub struct Lane {
     pub bucket: Option<Arc<Bucket>>,
     /// Looks for a message in what passes.
     pub watch: Option<Box<Watch>>,
+    /// What is done to the bytes on purpose.
+    pub faults: Option<Arc<Faults>>,
 }
 
 /// What a connection came to.
@@ -107,11 +114,11 @@ pub fn relay(
     ending: &Ending,
 ) -> impl Future<Output = End> + Send {
     let ends = [client, upstream];
-    let mut directions = [Direction::new(0, 1, up), Direction::new(1, 0, down)];
+    let mut directions = [Way::new(0, 1, up), Way::new(1, 0, down)];
     // Not an `async fn`: its arguments would lie in the future twice.
     async move {
         let close = Relay::new(&ends, &mut directions, limits).run(ending).await;
-        let [up, down] = directions.map(|direction| direction.passed());
+        let [up, down] = directions.map(|way| way.passed());
         let spliced_bytes = up.spliced + down.spliced;
         End { close, received_bytes: up.bytes, sent_bytes: down.bytes, spliced_bytes }
     }
@@ -124,7 +131,7 @@ pub fn echo(
     limits: &Limits,
     ending: &Ending,
 ) -> impl Future<Output = End> + Send {
-    let (ends, mut directions) = ([client], [Direction::new(0, 0, lane)]);
+    let (ends, mut directions) = ([client], [Way::new(0, 0, lane)]);
     async move {
         let close = Relay::new(&ends, &mut directions, limits).run(ending).await;
         let Passed { bytes, spliced } = directions[0].passed();
