@@ -10,6 +10,7 @@ mod exchange;
 mod forward;
 mod limits;
 mod unix;
+mod upstreams;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
