@@ -64,8 +64,8 @@ impl Check {
 
 fn human(loaded: &Loaded, predictions: &[Prediction], color: bool) -> String {
     let mut text = loaded.report.render(color);
-    for Prediction { job, place, message, hint } in predictions {
-        let _ = writeln!(text, "{place}: note: `{job}`: {message}\nhint: {hint}");
+    for prediction in predictions {
+        let _ = writeln!(text, "{prediction}");
     }
     for (name, why) in left_out(loaded) {
         let _ = writeln!(text, "`{name}` is left out: {why}");

@@ -236,6 +236,10 @@ impl Kind for Forward {
         upstreams.chain(checks).collect()
     }
 
+    fn open_files(&self, allowed: u64) -> Option<Result<u64, Error>> {
+        gate::open_files(self, allowed)
+    }
+
     async fn run(&self, cx: &Context) -> Result<Outcome, Error> {
         serve::run(self, cx).await
     }
