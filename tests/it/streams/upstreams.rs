@@ -17,7 +17,9 @@ use tokio::{
 };
 
 use super::{
-    PATIENCE, Service, assert_broken_off, assert_reset, limits::connect_from, nobody, process, read_all, spec,
+    PATIENCE, Service, assert_broken_off,
+    limits::{assert_broken_from, connect_from},
+    nobody, process, spec,
 };
 use crate::{check::environment, falsenet::world, nameserver::Answer, netns::Namespace};
 
@@ -54,8 +56,7 @@ async fn a_circle_of_forwards_of_connections_comes_to_an_end() {
         let places: Vec<String> = free(length).iter().map(ToString::to_string).collect();
         let services = circle(&process, &places).await;
         for _ in 0..3 {
-            let mut client = services[0].connect().await;
-            assert_reset(&read_all(&mut client).await.1);
+            assert_broken_off(&services[0]).await;
         }
         assert_eq!(count(services).await, (3 * usize::from(hops::MOST + 1), 3));
     }
@@ -162,7 +163,8 @@ fn speaks(address: Ipv4Addr) {
 
 /// Which server a client of the forward reaches; `None`: it is broken off.
 async fn reached(service: &Service) -> Option<u8> {
-    let mut client = service.connect().await;
+    // The break may come as early as the connection itself.
+    let mut client = TcpStream::connect(service.at(0)).await.ok()?;
     timeout(PATIENCE, client.read_u8()).await.expect("an answer").ok()
 }
 
@@ -248,8 +250,7 @@ fn out_of_ephemeral_ports_is_this_machines_lack() {
                 held.push((client, server.accept().await.unwrap()));
             }
             let third = format!("127.0.0.2:{}", 40_002 + source.len());
-            let mut client = connect_from(&third, service.at(0)).await;
-            assert_reset(&read_all(&mut client).await.1);
+            assert_broken_from(&third, service.at(0)).await;
             let mut text = String::new();
             process.registry.render(&mut text);
             let up = text.lines().find(|line| line.starts_with("netjobs_forward_upstream_up{")).unwrap();
@@ -260,8 +261,8 @@ fn out_of_ephemeral_ports_is_this_machines_lack() {
                 drop(far);
             }
             let (_, closes) = service.end().await;
-            assert_eq!(closes[0], Close::Resources, "{source}");
-            assert_eq!(closes.len(), 3);
+            let lacking = closes.iter().filter(|close| **close == Close::Resources).count();
+            assert_eq!((closes.len(), lacking), (3, 1), "{source}: {closes:?}");
         }
     });
 }
