@@ -20,7 +20,8 @@ use crate::{
 /// Validate job files, and predict what this machine will refuse them
 ///
 /// Prints every mistake of every file with its place and a hint. Also says which rights will be missing, which
-/// forwards the whole network reaches, and which ports are taken; those do not change the exit code.
+/// forwards the whole network reaches or ask for too many open files, and which ports are taken; those do not change the
+/// exit code.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -64,8 +65,8 @@ impl Check {
 
 fn human(loaded: &Loaded, predictions: &[Prediction], color: bool) -> String {
     let mut text = loaded.report.render(color);
-    for Prediction { job, place, message, hint } in predictions {
-        let _ = writeln!(text, "{place}: note: `{job}`: {message}\nhint: {hint}");
+    for prediction in predictions {
+        let _ = writeln!(text, "{prediction}");
     }
     for (name, why) in left_out(loaded) {
         let _ = writeln!(text, "`{name}` is left out: {why}");

@@ -2,7 +2,7 @@
 //! nothing stays open after them.
 
 use std::{
-    fs, io,
+    fmt, fs, io,
     net::{IpAddr, SocketAddr},
     os::unix::net::{UnixDatagram, UnixStream},
     path::Path,
@@ -13,7 +13,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::{
     job::Job,
     net::listen::Listen,
-    sys::rights::{self, Right},
+    sys::{
+        limits,
+        rights::{self, Right},
+    },
     value::{Endpoint, Host, Ports, SocketPath},
 };
 
@@ -28,6 +31,13 @@ pub struct Prediction {
     pub message: String,
     /// What to do about it.
     pub hint: String,
+}
+
+impl fmt::Display for Prediction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { job, place, message, hint } = self;
+        write!(f, "{place}: note: `{job}`: {message}\nhint: {hint}")
+    }
 }
 
 /// All that can be foreseen, in the order of the jobs.
@@ -48,6 +58,50 @@ pub fn all(jobs: &[Job]) -> Vec<Prediction> {
         for listen in job.room.listens() {
             listener(&listen, job).into_iter().for_each(&mut say);
         }
+    }
+    predictions.extend(open_files(jobs));
+    predictions
+}
+
+/// Forwards that ask for more open files than this process may have, each alone or all together.
+pub fn open_files(jobs: &[Job]) -> Vec<Prediction> {
+    match limits::open_files() {
+        Some(limits) => beyond(jobs, limits.hard),
+        None => vec![],
+    }
+}
+
+fn beyond(jobs: &[Job], allowed: u64) -> Vec<Prediction> {
+    let mut predictions = vec![];
+    let (mut sum, mut largest) = (0, None);
+    let say = |job: &Job, message: String, hint: String| Prediction {
+        job: job.name.to_string(),
+        place: job.place.clone(),
+        message,
+        hint,
+    };
+    for job in jobs {
+        match job.room.open_files(allowed) {
+            Some(Ok(need)) => {
+                sum += need;
+                largest = largest.max(Some((need, job.place.as_str(), job.name.as_str())));
+            }
+            Some(Err(error)) => {
+                let message = format!("{error}, so the job will be `errored` with `{}`", error.reason());
+                predictions.push(say(job, message, error.hint().unwrap_or_default().to_owned()));
+            }
+            None => {}
+        }
+    }
+    let job = largest.and_then(|(_, _, name)| jobs.iter().find(|job| job.name.as_str() == name));
+    if let Some(job) = job.filter(|_| sum > allowed) {
+        let message = format!(
+            "the forwards together ask for {sum} open files and {allowed} are allowed; clients will wait before \
+             `max_connections` is reached"
+        );
+        let hint =
+            "raise the limit of open files (`ulimit -n`), or ask for fewer; this forward asks for most";
+        predictions.push(say(job, message, hint.into()));
     }
     predictions
 }
@@ -130,6 +184,32 @@ mod tests {
     use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 
     use super::*;
+    use crate::job::load::{Environment, load_texts};
+
+    #[track_caller]
+    fn check_beyond(forwards: &[&str], allowed: u64, wanted: &[&str]) {
+        let job = |(index, forward): (usize, &&str)| {
+            format!("  - name: f{index}\n    forward: {{ to: 'a:1', {forward} }}\n")
+        };
+        let text: String = forwards.iter().enumerate().map(job).collect();
+        let loaded =
+            load_texts(&[("jobs.yaml", &format!("jobs:\n{text}"))], &Environment::new("here", |_| None));
+        assert!(!loaded.report.has_errors(), "{}", loaded.report.render(false));
+        let found: Vec<_> =
+            beyond(&loaded.jobs, allowed).iter().map(|one| format!("{}: {}", one.job, one.message)).collect();
+        assert_eq!(found.len(), wanted.len(), "{found:?}");
+        assert!(found.iter().zip(wanted).all(|(found, wanted)| found.starts_with(wanted)), "{found:?}");
+    }
+
+    #[test]
+    fn what_forwards_ask_for_is_held_against_the_limit_of_open_files() {
+        let (one, two) = ("listen: 1, max_connections: 400", "listen: 2, max_connections: 300");
+        check_beyond(&[one, "listen: 3"], 1000, &[]);
+        check_beyond(&[one, two], 1000, &["f0: the forwards together ask for 1402 open files and 1000 are"]);
+        let alone =
+            "f0: max_connections 400 needs more than the 500 open files that are allowed, so the job will be";
+        check_beyond(&[one], 500, &[alone]);
+    }
 
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 

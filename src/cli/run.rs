@@ -18,6 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     files::Files,
     out::{self, Color},
+    predict,
     session::{self, Session},
     trace,
 };
@@ -113,6 +114,9 @@ impl Run {
     fn try_run(&self, color: Color) -> Result<Code, Code> {
         let files = Files::of(&self.paths);
         let loaded = files.load_or_say(color)?;
+        for prediction in predict::open_files(&loaded.jobs) {
+            out::say(prediction);
+        }
         let log = self.open_log()?;
         let registry = Registry::new(self.metrics_max_series);
         let metrics = Metrics::new(registry.clone())

@@ -12,7 +12,7 @@ use std::{
 };
 
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::{sync::watch, task::JoinHandle, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -39,6 +39,8 @@ pub struct Shared {
     pub probers: Probers,
     /// Who forwards datagrams to this machine.
     pub hops: Arc<Hops>,
+    /// Who forwards connections to this process.
+    pub stream_hops: Arc<Hops>,
     /// All open listeners.
     pub listeners: listen::Pool,
     /// The table of descriptors, when they run short.
@@ -58,6 +60,7 @@ impl Shared {
             resolver: Resolver::default(),
             probers: Probers::default(),
             hops: Arc::default(),
+            stream_hops: Arc::default(),
             listeners: listen::Pool::default(),
             descriptors: Arc::default(),
             workers: Workers::default(),
@@ -94,6 +97,9 @@ pub trait Observer: Send + Sync {
     fn verdict_of(&self, job: &str) -> Option<Verdict>;
     /// The first address on which a service is ready.
     fn address_of(&self, job: &str) -> Option<Endpoint>;
+    /// Whether a check has put out what it watches: true from a failed run until its next pass. An errored or skipped run
+    /// has not looked and changes nothing.
+    fn is_out(&self, check: &str) -> watch::Receiver<bool>;
 }
 
 /// What one run may use. Always the last parameter.

@@ -2,7 +2,7 @@
 
 use super::{
     Arc, Context, Duration, Endpoint, Instant, Listener, Memory, Mutex, Notice, Observer, Parts, Path,
-    PoisonError, Registry, Shared, Stop, Verdict,
+    PoisonError, Registry, Shared, Stop, Verdict, watch,
 };
 
 /// Remembers what a run told it.
@@ -12,6 +12,8 @@ pub struct Recorder {
     pub notices: Mutex<Vec<Notice>>,
     /// The last addresses that were said to be ready.
     pub ready: Mutex<Vec<Endpoint>>,
+    /// Whether every check has put out what it watches.
+    pub out: watch::Sender<bool>,
 }
 
 impl Observer for Recorder {
@@ -26,6 +28,9 @@ impl Observer for Recorder {
     }
     fn address_of(&self, _: &str) -> Option<Endpoint> {
         None
+    }
+    fn is_out(&self, _: &str) -> watch::Receiver<bool> {
+        self.out.subscribe()
     }
 }
 

@@ -70,6 +70,13 @@ pub trait Kind: DeserializeOwned + JsonSchema + Debug + Send + Sync {
         false
     }
 
+    /// The most open files that its keys ask for, or why a run would be refused where so many are allowed; `None` where
+    /// they ask for no number.
+    fn open_files(&self, allowed: u64) -> Option<Result<u64, Error>> {
+        let _ = allowed;
+        None
+    }
+
     /// Looks once. A service returns when it was cancelled and its connections have ended.
     ///
     /// `Ok`: we looked, and this was found. `Err`: we could not look.
@@ -132,6 +139,11 @@ pub trait Room: Debug + Send + Sync {
     /// See [`Kind::needs_icmp`].
     fn needs_icmp(&self) -> bool {
         false
+    }
+    /// See [`Kind::open_files`].
+    fn open_files(&self, allowed: u64) -> Option<Result<u64, Error>> {
+        let _ = allowed;
+        None
     }
     /// See [`Kind::run`].
     fn run<'a>(&'a self, cx: &'a Context) -> Running<'a>;

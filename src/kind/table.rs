@@ -65,6 +65,9 @@ macro_rules! kinds {
             fn needs_icmp(&self) -> bool {
                 match self { $(Self::$type(room) => Kind::needs_icmp(room),)* }
             }
+            fn open_files(&self, allowed: u64) -> Option<Result<u64, Error>> {
+                match self { $(Self::$type(room) => Kind::open_files(room, allowed),)* }
+            }
             fn run<'a>(&'a self, cx: &'a Context) -> Running<'a> {
                 match self { $(Self::$type(room) => Box::pin(Kind::run(room, cx)),)* }
             }

@@ -1,55 +1,70 @@
-//! Through how many forwards of this process a sender of datagrams has come, so that a circle of them comes to an end.
+//! Through how many forwards of this process a connection or a sender of datagrams has come, so that a circle of them comes
+//! to an end: a datagram would go round for ever, and a connection until no descriptor is left.
 //!
-//! Not for streams: each round of a circle takes descriptors of its own there, and their limit ends it. A datagram in a
-//! circle would go round for ever, with a new session each time. Known by address: a forward that sends to this machine
-//! says from where before its first datagram leaves.
+//! Known by address: a forward that goes on to this process says from where, before its first byte or datagram leaves.
 
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
+
+use super::stream::Peer;
 
 /// More forwards in a row are taken for a circle.
 pub const MOST: u8 = 8;
 
-/// The addresses from which this process forwards to this machine.
+/// The addresses from which this process forwards to itself.
 #[derive(Debug, Default)]
-pub struct Hops(Mutex<HashMap<SocketAddr, u8>>);
+pub struct Hops {
+    /// How many there are, so that who asks while there are none takes no lock.
+    count: AtomicUsize,
+    before: Mutex<HashMap<Peer, u8>>,
+}
 
 /// An entry, for as long as its socket is open.
 #[derive(Debug)]
 pub struct Hop {
     hops: Arc<Hops>,
-    from: SocketAddr,
+    from: Peer,
 }
 
 impl Hops {
     /// Through how many forwards a sender has come.
-    pub fn before(&self, sender: SocketAddr) -> u8 {
-        self.lock().get(&plain(sender)).copied().unwrap_or(0)
+    pub fn before(&self, sender: impl Into<Peer>) -> u8 {
+        if self.count.load(Ordering::SeqCst) == 0 {
+            return 0;
+        }
+        self.lock().get(&sender.into()).copied().unwrap_or(0)
     }
 
     /// Enters a socket that goes on for a sender that came through `before` forwards.
-    pub fn enter(self: &Arc<Self>, from: SocketAddr, before: u8) -> Hop {
-        let from = plain(from);
+    pub fn enter(self: &Arc<Self>, from: impl Into<Peer>, before: u8) -> Hop {
+        let from = from.into();
         self.lock().insert(from, before.saturating_add(1));
+        self.count.fetch_add(1, Ordering::SeqCst);
         Hop { hops: self.clone(), from }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, u8>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<Peer, u8>> {
+        self.before.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl From<SocketAddr> for Peer {
+    fn from(address: SocketAddr) -> Self {
+        Self::ip(address)
     }
 }
 
 impl Drop for Hop {
     fn drop(&mut self) {
         self.hops.lock().remove(&self.from);
+        self.hops.count.fetch_sub(1, Ordering::SeqCst);
     }
-}
-
-fn plain(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 #[cfg(test)]
@@ -59,10 +74,11 @@ mod tests {
     #[test]
     fn hops_add_up_and_go_with_their_socket() {
         let hops = Arc::new(Hops::default());
-        let (first, second) = ("127.0.0.1:1".parse().unwrap(), "[::ffff:127.0.0.1]:2".parse().unwrap());
-        let _first = hops.enter(first, hops.before("127.0.0.1:9".parse().unwrap()));
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let (first, second) = (at("127.0.0.1:1"), at("[::ffff:127.0.0.1]:2"));
+        let _first = hops.enter(first, hops.before(at("127.0.0.1:9")));
         let on = hops.enter(second, hops.before(first));
-        assert_eq!((hops.before(first), hops.before("127.0.0.1:2".parse().unwrap())), (1, 2));
+        assert_eq!((hops.before(first), hops.before(at("127.0.0.1:2"))), (1, 2));
         drop(on);
         assert_eq!(hops.before(second), 0);
     }

@@ -62,12 +62,14 @@ impl Bucket {
 mod tests {
     use super::*;
 
+    /// Case 30 of the forward's list: who waits as long as it is told is not woken in vain.
     #[tokio::test(start_paused = true)]
     async fn over_time_it_gives_its_rate() {
         let bucket = Bucket::new(1000.0, 50.0);
         let start = Instant::now();
-        let mut taken = 0.0;
+        let (mut taken, mut asked) = (0.0, 0);
         while taken < 5000.0 {
+            asked += 1;
             match bucket.take(10.0, 100.0) {
                 Some(tokens) => taken += tokens,
                 None => tokio::time::sleep(bucket.wait(10.0)).await,
@@ -75,6 +77,7 @@ mod tests {
         }
         let rate = taken / start.elapsed().as_secs_f64();
         assert!((rate - 1000.0).abs() < 20.0, "{rate}");
+        assert!(asked <= 2 * 5000 / 10, "{asked}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -129,7 +129,7 @@ closed! {
         Denied = "denied",
         /// A limit of the job was reached.
         Limit = "limit",
-        /// The connection leads back to its own listener.
+        /// The connection leads back to its own listener, or came through eight forwards of this process already.
         Loop = "loop",
         /// No upstream is in.
         NoUpstream = "no_upstream",

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::{outcome::Verdict, value::Endpoint};
 
@@ -23,6 +23,8 @@ pub(super) struct Board {
 struct Inner {
     entries: HashMap<Arc<str>, Entry>,
     touched: BTreeSet<Arc<str>>,
+    /// Who watches a check, by its name: it stands also while no job has the name.
+    watched: HashMap<Arc<str>, watch::Sender<bool>>,
 }
 
 /// A verdict was written over another.
@@ -32,12 +34,23 @@ pub(super) struct Change {
     pub(super) from: Option<Verdict>,
 }
 
+impl Inner {
+    /// Tells those who watch a check.
+    fn tell(&self, name: &str) {
+        let Some(watched) = self.watched.get(name) else { return };
+        let is_out = self.entries.get(name).is_some_and(|entry| entry.is_out);
+        watched.send_if_modified(|told| std::mem::replace(told, is_out) != is_out);
+    }
+}
+
 #[derive(Debug)]
 struct Entry {
     /// Only it may write here: a reload's old run that still ends has no say any more.
     owner: SlotId,
     service: bool,
     verdict: Option<Verdict>,
+    /// Whether a run has failed and none has passed since.
+    is_out: bool,
     /// `None`: not ready.
     ready: Option<Vec<Endpoint>>,
 }
@@ -46,9 +59,10 @@ impl Board {
     /// Gives a name to a job. A changed check keeps its last verdict, a changed service is not ready.
     pub(super) fn adopt(&self, name: &Arc<str>, owner: SlotId, service: bool) {
         let mut inner = self.lock();
-        let verdict =
-            inner.entries.get(name).filter(|entry| entry.service == service).and_then(|old| old.verdict);
-        inner.entries.insert(name.clone(), Entry { owner, service, verdict, ready: None });
+        let old = inner.entries.get(name).filter(|entry| entry.service == service);
+        let (verdict, is_out) = old.map_or((None, false), |old| (old.verdict, old.is_out));
+        inner.entries.insert(name.clone(), Entry { owner, service, verdict, is_out, ready: None });
+        inner.tell(name);
     }
 
     /// Takes a removed job's entry away.
@@ -56,15 +70,32 @@ impl Board {
         let mut inner = self.lock();
         if inner.entries.get(name).is_some_and(|entry| entry.owner == owner) {
             inner.entries.remove(name);
+            inner.tell(name);
         }
     }
 
     /// Writes a verdict; `None`: it was not the owner's to write.
     pub(super) fn record(&self, name: &Arc<str>, owner: SlotId, verdict: Verdict) -> Option<Change> {
-        self.write(name, owner, |entry| {
+        let change = self.write(name, owner, |entry| {
+            match verdict {
+                Verdict::Passed => entry.is_out = false,
+                Verdict::Failed => entry.is_out = true,
+                // It could not look, or did not.
+                Verdict::Errored | Verdict::Skipped => {}
+            }
             let change = Change { from: entry.verdict.replace(verdict) };
             (change, change.from != Some(verdict))
-        })
+        });
+        self.lock().tell(name);
+        change
+    }
+
+    /// Whether a check has put out what it watches, now and from now on.
+    pub(super) fn is_out(&self, check: &str) -> watch::Receiver<bool> {
+        let mut inner = self.lock();
+        inner.watched.retain(|_, watched| watched.receiver_count() > 0);
+        let is_out = inner.entries.get(check).is_some_and(|entry| entry.is_out);
+        inner.watched.entry(check.into()).or_insert_with(|| watch::Sender::new(is_out)).subscribe()
     }
 
     /// Writes where a service is ready; `None`: no longer.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{Notify, mpsc::error::TrySendError},
+    sync::{Notify, mpsc::error::TrySendError, watch},
     time::Instant,
 };
 
@@ -84,5 +84,9 @@ impl Observer for Watcher {
 
     fn address_of(&self, job: &str) -> Option<Endpoint> {
         self.world.board.address_of(job)
+    }
+
+    fn is_out(&self, check: &str) -> watch::Receiver<bool> {
+        self.world.board.is_out(check)
     }
 }

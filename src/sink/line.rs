@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     diagnostic::{Diagnostic, Report, Severity},
-    event::{Event, Finished},
+    event::{Event, Finished, JobRef},
     outcome::{Notice, Reason, Verdict},
 };
 
@@ -98,7 +98,7 @@ impl Pretty {
                 return None;
             }
             Event::Notice { job, notice, .. } => {
-                format!("{} ({}) {}", job.name, job.kind, notice_text(notice, everything)?)
+                format!("{} ({}) {}", job.name, job.kind, notice_text(job, notice, everything)?)
             }
             Event::LeftOut { name, why } => format!("{name} left out: {}", sentence(why)),
             Event::ConfigReloaded { added, removed, changed, kept } => format!(
@@ -152,13 +152,23 @@ pub fn why(run: &Finished) -> String {
 }
 
 /// A notice in words; connections only where everything is wanted, answers and progress never.
-fn notice_text(notice: &Notice, everything: bool) -> Option<String> {
+fn notice_text(job: &JobRef, notice: &Notice, everything: bool) -> Option<String> {
     Some(match notice {
         Notice::ConnectionClosed { .. } if everything => connection(notice)?,
         Notice::HostChanged { .. } => host(notice)?,
-        Notice::StateChanged { what, to, .. } => format!("waiting for {}: {to}", peer(what)),
+        Notice::StateChanged { .. } => state(job, notice)?,
         Notice::Warning { message } => format!("warning: {}", sentence(message)),
         Notice::ConnectionClosed { .. } | Notice::Answer { .. } | Notice::Progress { .. } => return None,
+    })
+}
+
+/// What changed for a run that goes on, in words: for a service an upstream, for a check what it waits for.
+pub fn state(job: &JobRef, notice: &Notice) -> Option<String> {
+    let Notice::StateChanged { what, to, message, .. } = notice else { return None };
+    Some(if job.service {
+        format!("{} is {to}: {}", peer(what), sentence(message))
+    } else {
+        format!("waiting for {}: {to}", peer(what))
     })
 }
 

@@ -28,7 +28,7 @@ use crate::{
 const SLACK: f64 = 0.25;
 
 /// A world with a name server of its own; `None`: without any server.
-fn world(script: Option<Script>) -> Namespace {
+pub(crate) fn world(script: Option<Script>) -> Namespace {
     let namespace = Namespace::new();
     namespace.run(move || {
         // The thread's own mounts, so that the file below is its resolv.conf alone.

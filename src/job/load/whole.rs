@@ -2,7 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Loader, build::Draft, node::At};
+use super::{
+    Loader,
+    build::{Draft, warning},
+    node::At,
+};
 use crate::{
     diagnostic::{Diagnostic, near},
     job::Job,
@@ -29,6 +33,7 @@ impl Loader<'_> {
         let edges = edges(&drafts, &index);
         self.check_circles(&drafts, &edges);
         leave_out(&mut drafts, &edges);
+        self.check_watched(&drafts, &index);
         self.check_listeners(&drafts);
         let mut sorted = Sorted::default();
         for draft in drafts {
@@ -95,6 +100,32 @@ impl Loader<'_> {
             let mut diagnostic = Diagnostic::error(message).hint(wanted);
             diagnostic.path.clone_from(&reference.path);
             let _ = draft;
+            self.wrong((reference.at, diagnostic));
+        }
+    }
+
+    /// Warns of checks that are watched and will say little or nothing.
+    fn check_watched(&mut self, drafts: &[Draft], index: &HashMap<JobName, usize>) {
+        let here = drafts.iter().filter(|draft| draft.left_out.is_none());
+        for reference in here.flat_map(|draft| &draft.refers).filter(|reference| !reference.is_endpoint) {
+            let Some(watched) = index.get(&reference.name).map(|watched| &drafts[*watched]) else { continue };
+            let (name, schedule) = (&reference.name, &watched.job.schedule);
+            let (message, hint) = if let Some(why) = &watched.left_out {
+                (
+                    format!("`{name}` is left out, so nothing puts this out: {why}"),
+                    "watch a check that runs here",
+                )
+            } else if schedule.every.is_none() && schedule.cron.is_none() && !watched.job.room.facts().service
+            {
+                (
+                    format!("`{name}` runs only once, at the start: what it finds then holds for ever"),
+                    "give it a period, such as `every: 5s`",
+                )
+            } else {
+                continue;
+            };
+            let mut diagnostic = warning(message).hint(hint);
+            diagnostic.path.clone_from(&reference.path);
             self.wrong((reference.at, diagnostic));
         }
     }

@@ -1,19 +1,16 @@
 //! What the types of a forward's spec cannot say. Pure: names are not resolved here.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{Forward, OnAbort, OnFull};
 use crate::{
-    diagnostic::Report,
+    diagnostic::{Report, near},
     net::resolve::is_localhost,
     value::{Bind, Endpoint, Host, Ports, many::path},
 };
 
 /// Says what is wrong with a forward.
 pub(super) fn check(spec: &Forward, report: &mut Report) {
-    if spec.health.is_some() {
-        report.not_yet("health");
-    }
     if let Some(key) = &spec.proxy_protocol {
         key.check(spec, report);
     }
@@ -40,6 +37,7 @@ pub(super) fn check(spec: &Forward, report: &mut Report) {
         report.error("rate", "`rate` limits nothing", Some("write `bytes`, `connections` or both in it"));
     }
     check_upstreams(spec, report);
+    check_health(spec, report);
     check_listeners(spec, report);
     check_nets(spec, report);
 }
@@ -106,6 +104,23 @@ fn check_upstreams(spec: &Forward, report: &mut Report) {
                 Some("forward tcp or unix to tcp or unix, and udp or unixgram to udp or unixgram"),
             );
         }
+    }
+}
+
+fn check_health(spec: &Forward, report: &mut Report) {
+    if spec.health.as_ref().is_some_and(BTreeMap::is_empty) {
+        report.error("health", "`health` names no check", Some("write `{ \"10.0.0.1:80\": web-check }`"));
+    }
+    for entry in spec.health.iter().flat_map(BTreeMap::keys) {
+        let entries = || spec.to.iter().map(|upstream| upstream.text.as_str());
+        if entries().any(|known| known == entry) {
+            continue;
+        }
+        let hint = match near(entry, entries()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "write an entry as it stands in `to`".to_owned(),
+        };
+        report.error(format!("health.{entry}"), format!("`{entry}` is no entry of `to`"), Some(&hint));
     }
 }
 

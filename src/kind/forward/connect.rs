@@ -1,10 +1,10 @@
 //! Reaching an upstream: the targets of a route one after the other, each within `connect_timeout`, never our own listener.
 
-use std::{fs, net::SocketAddr, os::unix::fs::MetadataExt as _, path::Path, sync::Arc, time::Duration};
+use std::{fs, net::SocketAddr, os::unix::fs::MetadataExt as _, path::Path, sync::Arc};
 
 use tokio::{
     net::{UdpSocket, UnixDatagram},
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::upstream::{Busy, Route, Target};
@@ -12,8 +12,9 @@ use crate::{
     context::{Observer, Shared},
     net::{
         self,
-        dial::{self, Options, Source},
-        listen::{self, Listener},
+        dial::{self, Options},
+        hops::{self, Hop},
+        listen::{Listener, Pool},
         stream::{Peer, Stream},
     },
     outcome::{Close, Reason},
@@ -36,8 +37,8 @@ pub(super) struct Connector {
     pub(super) shared: Arc<Shared>,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) base: Arc<Path>,
-    pub(super) timeout: Duration,
-    pub(super) source: Option<Source>,
+    /// For each upstream, its name's look-up included.
+    pub(super) options: Options,
     /// Where the job itself listens.
     pub(super) own: Vec<Own>,
 }
@@ -66,18 +67,23 @@ impl Connector {
         is_datagram: bool,
         mut goes_to: impl FnMut(&str) + Send,
     ) -> Result<(Far, Arc<Target>, Busy), Close> {
+        let before = if is_datagram { 0 } else { self.shared.stream_hops.before(*client) };
+        if before >= hops::MOST {
+            return Err(Close::Loop);
+        }
         let mut close = Close::NoUpstream;
         for target in route.order(client.address()) {
             goes_to(&target.label);
-            let busy = target.busy();
+            let mut busy = target.busy();
             let started = Instant::now();
-            match self.connect(&target.endpoint, is_datagram).await {
-                Ok(far) => {
+            match self.connect(&target.endpoint, is_datagram, before).await {
+                Ok((far, hop)) => {
+                    busy.hop = hop;
                     // A datagram socket connects to nobody: only an answer shows that the upstream is there.
                     if !is_datagram {
                         target.reached(started.elapsed());
                     }
-                    return Ok((far, target, busy));
+                    return Ok((far, target.clone(), busy));
                 }
                 Err(why) => {
                     // That this machine is short says nothing of the upstream.
@@ -91,8 +97,12 @@ impl Connector {
         Err(close)
     }
 
-    async fn connect(&self, endpoint: &Endpoint, is_datagram: bool) -> Result<Far, Close> {
-        let deadline = Instant::now() + self.timeout;
+    async fn connect(
+        &self,
+        endpoint: &Endpoint,
+        is_datagram: bool,
+        before: u8,
+    ) -> Result<(Far, Option<Hop>), Close> {
         let named;
         let endpoint = match endpoint {
             Endpoint::Job(name) => {
@@ -105,60 +115,106 @@ impl Connector {
             return Err(Close::NoUpstream);
         }
         match endpoint {
+            // No name to look up: neither a list nor a second timer.
+            Endpoint::Tcp(Host::Ip(ip), ports) => {
+                let address = SocketAddr::new(*ip, ports.first);
+                if self.is_own(address, "tcp") {
+                    return Err(Close::Loop);
+                }
+                self.tcp(&[address], &self.options, before).await
+            }
             Endpoint::Tcp(host, ports) => {
-                let addresses = self.resolve(host, ports.first, "tcp", deadline).await?;
-                let (stream, _) = dial::tcp(&addresses, &self.options(deadline))
-                    .await
-                    .map_err(|failure| close_of(&failure))?;
-                Ok(Far::Stream(Stream::Tcp(stream)))
+                let (addresses, options) = self.resolve(host, ports.first, "tcp").await?;
+                let dialled = self.tcp(&addresses, &options, before);
+                timeout(options.timeout, dialled).await.unwrap_or(Err(Close::ConnectTimeout))
             }
             Endpoint::Udp(host, ports) => {
-                let addresses = self.resolve(host, ports.first, "udp", deadline).await?;
-                let (socket, _) = dial::udp(&addresses, &self.options(deadline))
-                    .await
-                    .map_err(|failure| close_of(&failure))?;
-                Ok(Far::Udp(socket))
+                let (addresses, options) = self.resolve(host, ports.first, "udp").await?;
+                let dialled = dial::udp(&addresses, &options).await;
+                dialled.map(|(socket, _)| (Far::Udp(socket), None)).map_err(|failure| close_of(&failure))
             }
-            Endpoint::Unix(path) => {
-                let path = self.unix_path(path, Endpoint::Unix)?;
-                let stream =
-                    dial::unix(&path, &self.options(deadline)).await.map_err(|failure| close_of(&failure))?;
-                Ok(Far::Stream(Stream::Unix(stream)))
-            }
+            Endpoint::Unix(path) => self.unix(&self.unix_path(path, Endpoint::Unix)?, before).await,
             Endpoint::Unixgram(path) => {
                 let path = self.unix_path(path, Endpoint::Unixgram)?;
-                dial::unixgram(&path).map(Far::Unixgram).map_err(|failure| close_of(&failure))
+                let dialled = dial::unixgram(&path);
+                dialled.map(|socket| (Far::Unixgram(socket), None)).map_err(|failure| close_of(&failure))
             }
             Endpoint::Icmp(_) | Endpoint::Http { .. } | Endpoint::Job(_) => Err(Close::NoUpstream),
         }
     }
 
-    fn options(&self, deadline: Instant) -> Options {
-        let timeout = deadline.saturating_duration_since(Instant::now());
-        Options { timeout, source: self.source.clone() }
+    /// A listener of this process, which is told through how many forwards the client has come, or anybody else.
+    async fn tcp(
+        &self,
+        addresses: &[SocketAddr],
+        options: &Options,
+        before: u8,
+    ) -> Result<(Far, Option<Hop>), Close> {
+        let hops = &self.shared.stream_hops;
+        let far = |stream, hop| Ok((Far::Stream(Stream::Tcp(stream)), hop));
+        let is_ours = |address: &SocketAddr| self.shared.listeners.is_tcp(*address);
+        let (mut rest, mut close) = (addresses, Close::Dns);
+        while let Some(first) = rest.first() {
+            let failure = if is_ours(first) {
+                rest = &rest[1..];
+                match dial::tcp_told(*first, options, |from| hops.enter(from, before)).await {
+                    Ok((stream, hop)) => return far(stream, Some(hop)),
+                    Err(failure) => failure,
+                }
+            } else {
+                let others = rest.iter().position(is_ours).unwrap_or(rest.len());
+                match dial::tcp(&rest[..others], options).await {
+                    Ok((stream, _)) => return far(stream, None),
+                    Err(failure) => {
+                        rest = &rest[others..];
+                        failure
+                    }
+                }
+            };
+            close = close_of(&failure);
+        }
+        Err(close)
     }
 
-    /// Addresses of a host that are not our own listeners.
+    async fn unix(&self, path: &SocketPath, before: u8) -> Result<(Far, Option<Hop>), Close> {
+        let (hops, options) = (&self.shared.stream_hops, &self.options);
+        let far = |stream, hop| (Far::Stream(Stream::Unix(stream)), hop);
+        let dialled = if self.shared.listeners.is_unix(path) {
+            let told = dial::unix_told(path, options, |from| hops.enter(Peer::Unix(from), before)).await;
+            told.map(|(stream, hop)| far(stream, Some(hop)))
+        } else {
+            dial::unix(path, options).await.map(|stream| far(stream, None))
+        };
+        dialled.map_err(|failure| close_of(&failure))
+    }
+
+    /// Addresses of a host that are not our own listeners, and the time that is left for them.
     async fn resolve(
         &self,
         host: &Host,
         port: u16,
         scheme: &'static str,
-        deadline: Instant,
-    ) -> Result<Vec<SocketAddr>, Close> {
+    ) -> Result<(Vec<SocketAddr>, Options), Close> {
+        let deadline = Instant::now() + self.options.timeout;
         let lookup = self.shared.resolver.lookup(host, port, Family::Any);
-        let addresses = match timeout_at(deadline, lookup).await {
+        let mut addresses = match timeout_at(deadline, lookup).await {
             Ok(Ok(addresses)) => addresses,
             Ok(Err(net::Error::NoInterface { .. })) => return Err(Close::Unreachable),
             Ok(Err(_)) | Err(_) => return Err(Close::Dns),
         };
-        let is_own = |address: &SocketAddr| {
-            let listens =
-                |own: &Own| own.scheme == scheme && own.local.is_some_and(|own| is_same(own, *address));
-            self.own.iter().any(listens)
-        };
-        let foreign: Vec<SocketAddr> = addresses.into_iter().filter(|address| !is_own(address)).collect();
-        if foreign.is_empty() { Err(Close::Loop) } else { Ok(foreign) }
+        addresses.retain(|address| !self.is_own(*address, scheme));
+        if addresses.is_empty() {
+            return Err(Close::Loop);
+        }
+        let timeout = deadline.saturating_duration_since(Instant::now());
+        Ok((addresses, Options { timeout, source: self.options.source.clone() }))
+    }
+
+    fn is_own(&self, address: SocketAddr, scheme: &str) -> bool {
+        let pool = &self.shared.listeners;
+        let listens =
+            |own: &Own| own.scheme == scheme && own.local.is_some_and(|own| is_same(own, address, pool));
+        self.own.iter().any(listens)
     }
 
     /// A relative path starts at the job file.
@@ -189,7 +245,7 @@ fn is_same_file(own: &Endpoint, path: &SocketPath) -> bool {
 }
 
 /// Whether a connection to `target` arrives at a listener that is bound to `own`.
-fn is_same(own: SocketAddr, target: SocketAddr) -> bool {
+fn is_same(own: SocketAddr, target: SocketAddr, pool: &Pool) -> bool {
     if own.port() != target.port() {
         return false;
     }
@@ -197,7 +253,7 @@ fn is_same(own: SocketAddr, target: SocketAddr) -> bool {
     // 0.0.0.0 and :: as a target mean this machine's loopback.
     ours == theirs
         || theirs.is_unspecified() && (ours.is_loopback() || ours.is_unspecified())
-        || ours.is_unspecified() && (ours.is_ipv6() || theirs.is_ipv4()) && listen::is_local(theirs)
+        || ours.is_unspecified() && (ours.is_ipv6() || theirs.is_ipv4()) && pool.is_local(theirs)
 }
 
 fn close_of(failure: &dial::Failure) -> Close {
@@ -217,7 +273,9 @@ mod tests {
 
     #[test]
     fn a_listener_is_found_in_every_spelling() {
-        let same = |own: &str, target: &str| is_same(own.parse().unwrap(), target.parse().unwrap());
+        let same = |own: &str, target: &str| {
+            is_same(own.parse().unwrap(), target.parse().unwrap(), &Pool::default())
+        };
         for target in ["127.0.0.1:80", "[::ffff:127.0.0.1]:80", "0.0.0.0:80"] {
             assert!(same("127.0.0.1:80", target), "{target}");
         }

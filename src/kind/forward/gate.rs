@@ -68,10 +68,8 @@ impl Gate {
     pub(super) fn new(spec: &Forward, listeners: &[Arc<Listener>]) -> Result<(Self, Vec<String>), Error> {
         let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
         let datagrams = listeners.iter().filter(|listener| Port::of(listener.socket()).is_some()).count();
-        let room = Room::new(limit, listeners.len() - datagrams, datagrams);
-        let connections =
-            room.most("max_connections", "connections", spec.max_connections, room.connections)?;
-        let sessions = room.most("sessions", "sessions of datagrams", spec.sessions, room.sessions)?;
+        let (connections, sessions) =
+            Room::new(limit, listeners.len() - datagrams, datagrams).share_out(spec)?;
         let rate = spec.rate.and_then(|rate| rate.connections);
         let per_source = |most: u32| Arc::new(PerSource { most, counts: Mutex::default() });
         let gate = Self {
@@ -137,6 +135,26 @@ impl Drop for SourceSlot {
     }
 }
 
+/// The open files that a forward's keys ask for, its listeners among them; `None` where they give no number. And why a run
+/// would be refused where `allowed` are.
+pub(super) fn open_files(spec: &Forward, allowed: u64) -> Option<Result<u64, Error>> {
+    let asked = |key: Option<AtLeastOne>| key.map_or(0, |most| u64::from(most.0));
+    let need = 2 * asked(spec.max_connections) + asked(spec.sessions);
+    if need == 0 {
+        return None;
+    }
+    let count = |is_datagram: bool| {
+        let mine = spec.listen.iter().filter(|listen| listen.0.is_datagram() == is_datagram);
+        mine.map(|listen| listen.0.each().len()).sum::<usize>()
+    };
+    let (streams, datagrams) = (count(false), count(true));
+    let shared_out = Room::new(allowed, streams, datagrams).share_out(spec);
+    Some(shared_out.map(|_| need + (streams + datagrams) as u64))
+}
+
+/// The most of something, and a warning where that is little.
+type Most = (usize, Option<String>);
+
 /// What the limit of open files allows; a job that takes streams and datagrams gives each half of it.
 struct Room {
     limit: u64,
@@ -156,6 +174,14 @@ impl Room {
         Self { limit, connections: has_streams.then(|| fit(2)), sessions: has_datagrams.then(|| fit(1)) }
     }
 
+    /// The most connections and the most sessions, each with a warning where that is little.
+    fn share_out(&self, spec: &Forward) -> Result<(Most, Most), Error> {
+        Ok((
+            self.most("max_connections", "connections", spec.max_connections, self.connections)?,
+            self.most("sessions", "sessions of datagrams", spec.sessions, self.sessions)?,
+        ))
+    }
+
     /// What a key asks for, or what is possible, with a warning where that is little. `None`: there is nothing of the kind.
     fn most(
         &self,
@@ -163,7 +189,7 @@ impl Room {
         what: &str,
         asked: Option<AtLeastOne>,
         possible: Option<usize>,
-    ) -> Result<(usize, Option<String>), Error> {
+    ) -> Result<Most, Error> {
         let limit = self.limit;
         match (asked, possible) {
             (Some(asked), Some(possible)) if asked.0 as usize > possible => Err(Error::Cannot {

@@ -23,7 +23,7 @@ pub(super) static SPLICED_BYTES: Metric = Metric::counter(
 pub(super) static UPSTREAM_UP: Metric = Metric::gauge(
     "netjobs_forward_upstream_up",
     &["upstream"],
-    "Whether the upstream was reached when it was last tried.",
+    "Whether the upstream was reached when it was last tried, and no health check of it has failed since.",
 );
 pub(super) static CONNECT_SECONDS: Metric = Metric::histogram(
     "netjobs_forward_connect_seconds",

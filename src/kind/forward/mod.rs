@@ -7,6 +7,7 @@ mod connect;
 mod datagram;
 mod gate;
 mod greet;
+mod health;
 mod inject;
 mod metrics;
 mod proxy;
@@ -49,8 +50,10 @@ pub struct Forward {
     /// last for the next 10 seconds.
     #[serde(default)]
     pub balance: Balance,
-    /// Checks that say whether an upstream is in: an entry of `to` and the name of a check, such as
-    /// `{ "10.0.0.1:80": web-check }`.
+    /// Checks that say whether an upstream is in: an entry of `to` as it stands there and the name of a check of these
+    /// files, such as `{ "10.0.0.1:80": web-check }`. The upstream is in until its check has failed, and in again at the
+    /// check's next pass; a run that was skipped, or `errored` and so could not look, changes nothing. While all are out
+    /// clients are broken off with `no_upstream`. Connections that are open go on.
     #[serde(default)]
     pub health: Option<BTreeMap<String, JobName>>,
     /// Networks whose clients are served; all others are broken off. Default: everybody. Clients of Unix sockets are not
@@ -186,9 +189,15 @@ impl Kind for Forward {
 
     fn refers(&self) -> Vec<(String, &JobName)> {
         let count = self.to.len();
-        (self.to.iter().enumerate())
-            .filter_map(|(index, upstream)| Some((path("to", index, count), upstream.endpoint.job()?)))
-            .collect()
+        let upstreams = (self.to.iter().enumerate())
+            .filter_map(|(index, upstream)| Some((path("to", index, count), upstream.endpoint.job()?)));
+        let checks =
+            self.health.iter().flatten().map(|(upstream, check)| (format!("health.{upstream}"), check));
+        upstreams.chain(checks).collect()
+    }
+
+    fn open_files(&self, allowed: u64) -> Option<Result<u64, Error>> {
+        gate::open_files(self, allowed)
     }
 
     async fn run(&self, cx: &Context) -> Result<Outcome, Error> {

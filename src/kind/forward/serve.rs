@@ -10,7 +10,7 @@ use super::{
     connect::{Connector, Far, Own},
     datagram::Datagrams,
     gate::{Gate, Slot},
-    metrics,
+    health, metrics,
     proxy::Proxy,
     upstream::{Busy, Route, Target},
 };
@@ -25,7 +25,7 @@ use crate::{
         accept::{self, Full, Host},
         datagram::Port,
         descriptors::Claim,
-        dial::Source,
+        dial::{Options, Source},
         listen::Listener,
         rate::Bucket,
         relay::{self, Abort, End, Ending, Faults, Lane, Limits},
@@ -59,6 +59,7 @@ pub(super) async fn run(spec: &Forward, cx: &Context) -> Result<Outcome, Error> 
     let service = Arc::new(Service::new(spec, cx, &listeners)?);
     let datagrams = Datagrams::new(spec, service.clone());
     let targets: Vec<Vec<Arc<Target>>> = spec.to.iter().map(|to| to.targets(cx.meters())).collect();
+    health::watch(spec, cx, &targets);
     let (failed, mut failure) = mpsc::channel(1);
     let addresses = listeners.iter().filter_map(|listener| listener.endpoint()).collect();
     let full = match spec.on_full {
@@ -138,8 +139,7 @@ impl Service {
             shared: cx.shared().clone(),
             observer: cx.observer().clone(),
             base: cx.path(std::path::Path::new("")).into(),
-            timeout: spec.connect_timeout.0,
-            source,
+            options: Options { timeout: spec.connect_timeout.0, source },
             own: listeners.iter().filter_map(|listener| Own::of(listener)).collect(),
         };
         let limits = Limits {

@@ -1,14 +1,15 @@
 //! Upstreams: an entry of `to`, what is known of it, and the order in which several are tried.
 //!
-//! The memory is passive: an upstream that could not be reached is tried last for a while. No probe is sent.
+//! The memory is passive: an upstream that could not be reached is tried last for a while. No probe is sent; what a check of
+//! `health` says comes from `health`.
 
 use std::{
     hash::{Hash as _, Hasher as _},
     net::IpAddr,
     str::FromStr,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 use super::{Balance, metrics};
 use crate::{
     meter::{Counter, Gauge, Histogram, Meters},
+    net::hops::Hop,
     value::{Endpoint, Wrong},
 };
 
@@ -51,12 +53,20 @@ pub(super) struct Target {
     up: OnceLock<Gauge>,
     meters: Meters,
     active: AtomicUsize,
-    failed: Mutex<Option<Instant>>,
+    born: Instant,
+    /// When it could not be reached last, in milliseconds since `born`, from 1; 0: it was reached since.
+    failed: AtomicU64,
+    /// Whether its health check has put it out.
+    out: AtomicBool,
 }
 
 /// Counts a connection to a target for as long as it lives.
 #[derive(Debug)]
-pub(super) struct Busy(Arc<Target>);
+pub(super) struct Busy {
+    target: Arc<Target>,
+    /// Tells how many forwards the connection came through, where it goes on to this process.
+    pub(super) hop: Option<Hop>,
+}
 
 impl Upstream {
     /// One target a port.
@@ -87,7 +97,9 @@ impl Target {
             up: OnceLock::new(),
             meters: meters.clone(),
             active: AtomicUsize::new(0),
-            failed: Mutex::default(),
+            born: Instant::now(),
+            failed: AtomicU64::new(0),
+            out: AtomicBool::new(false),
             endpoint,
             label,
         }
@@ -96,40 +108,55 @@ impl Target {
     /// It was reached.
     pub(super) fn reached(&self, after: Duration) {
         self.connect_seconds.observe(after.as_secs_f64());
-        self.set(1.0, None);
+        self.found(0);
     }
 
     /// It answered a datagram.
     pub(super) fn answered(&self) {
-        self.set(1.0, None);
+        self.found(0);
     }
 
     /// It was not.
     pub(super) fn failed(&self) {
-        self.set(0.0, Some(Instant::now()));
+        self.found(
+            u64::try_from(self.born.elapsed().as_millis()).map_or(u64::MAX, |age| age.saturating_add(1)),
+        );
     }
 
-    fn set(&self, up: f64, failed: Option<Instant>) {
+    /// Its health check says whether it is out. One that comes in again has its failures forgotten.
+    pub(super) fn set_out(&self, is_out: bool) {
+        self.out.store(is_out, Ordering::Relaxed);
+        self.found(if is_out { self.failed.load(Ordering::Relaxed) } else { 0 });
+    }
+
+    fn found(&self, failed: u64) {
+        self.failed.store(failed, Ordering::Relaxed);
+        let is_up = failed == 0 && !self.is_out();
         // A finding: it is shown only once there is one.
-        self.up.get_or_init(|| self.meters.gauge(&metrics::UPSTREAM_UP, &[&self.label])).set(up);
-        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
+        self.up
+            .get_or_init(|| self.meters.gauge(&metrics::UPSTREAM_UP, &[&self.label]))
+            .set(f64::from(u8::from(is_up)));
+    }
+
+    fn is_out(&self) -> bool {
+        self.out.load(Ordering::Relaxed)
     }
 
     fn is_shunned(&self) -> bool {
-        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        failed.is_some_and(|at| at.elapsed() < SHUNNED)
+        let failed = self.failed.load(Ordering::Relaxed);
+        failed != 0 && self.born.elapsed() < SHUNNED + Duration::from_millis(failed - 1)
     }
 
     /// Counts a connection.
     pub(super) fn busy(self: &Arc<Self>) -> Busy {
         self.active.fetch_add(1, Ordering::Relaxed);
-        Busy(self.clone())
+        Busy { target: self.clone(), hop: None }
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.active.fetch_sub(1, Ordering::Relaxed);
+        self.target.active.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -146,27 +173,38 @@ impl Route {
         Self { targets, balance, turn: AtomicUsize::new(0) }
     }
 
-    /// All targets in the order in which they are to be tried for a client.
-    pub(super) fn order(&self, client: Option<IpAddr>) -> Vec<Arc<Target>> {
-        let mut order = self.targets.clone();
-        if let [_] = order[..] {
-            return order;
-        }
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % order.len().max(1);
+    /// The targets that are in, in the order in which they are to be tried for a client.
+    pub(super) fn order(&self, client: Option<IpAddr>) -> impl Iterator<Item = &Arc<Target>> {
+        let (only, several) = match &self.targets[..] {
+            [only] => (Some(only), vec![]),
+            _ => (None, self.several(client)),
+        };
+        only.into_iter().chain(several).filter(|target| !target.is_out())
+    }
+
+    fn several(&self, client: Option<IpAddr>) -> Vec<&Arc<Target>> {
+        // Those that are out are taken away first, so that the others share their turns evenly.
+        let mut order: Vec<&Arc<Target>> = self.targets.iter().filter(|target| !target.is_out()).collect();
+        let take_turns = |order: &mut Vec<_>| {
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed) % order.len().max(1);
+            order.rotate_left(turn);
+        };
         match self.balance {
             Balance::First => {}
-            Balance::RoundRobin => order.rotate_left(turn),
+            Balance::RoundRobin => take_turns(&mut order),
             Balance::LeastConnections => {
                 // Equals take turns.
-                order.rotate_left(turn);
+                take_turns(&mut order);
                 order.sort_by_key(|target| target.active.load(Ordering::Relaxed));
             }
             // Highest random weight: a target that falls out moves only its own clients.
             Balance::SourceHash => {
-                order.sort_by_key(|target| std::cmp::Reverse(weight(client, &target.label)));
+                order.sort_by_cached_key(|target| std::cmp::Reverse(weight(client, &target.label)));
             }
         }
-        order.sort_by_key(|target| target.is_shunned());
+        if order.iter().any(|target| target.is_shunned()) {
+            order.sort_by_cached_key(|target| target.is_shunned());
+        }
         order
     }
 }
@@ -214,7 +252,7 @@ mod tests {
     }
 
     fn first(route: &Route, client: &str) -> String {
-        route.order(Some(client.parse().unwrap()))[0].label.clone()
+        route.order(Some(client.parse().unwrap())).next().unwrap().label.clone()
     }
 
     #[tokio::test(start_paused = true)]
@@ -240,9 +278,27 @@ mod tests {
         let after: Vec<String> = (0..100).map(of).collect();
         assert!(before.iter().zip(&after).all(|(before, after)| before == after || before == "a:1"));
 
+        hashed.targets[0].set_out(true);
+        let after: Vec<String> = (0..100).map(of).collect();
+        assert!(before.iter().zip(&after).all(|(before, after)| before == after || before == "a:1"));
+
         let fewest = route(Balance::LeastConnections);
         let _busy = (fewest.targets[0].busy(), fewest.targets[2].busy());
         assert_eq!(first(&fewest, "10.0.0.1"), "b:1");
+    }
+
+    #[tokio::test]
+    async fn a_target_that_is_out_is_not_tried_and_the_others_share_its_turns() {
+        let turns = route(Balance::RoundRobin);
+        turns.targets[0].set_out(true);
+        let seen: Vec<String> = (0..4).map(|_| first(&turns, "10.0.0.1")).collect();
+        assert_eq!(seen, ["b:1", "c:1", "b:1", "c:1"]);
+        turns.targets.iter().for_each(|target| target.set_out(true));
+        assert_eq!(turns.order(None).count(), 0);
+        turns.targets[2].failed();
+        turns.targets[2].set_out(false);
+        assert_eq!(first(&turns, "10.0.0.1"), "c:1");
+        assert!(!turns.targets[2].is_shunned(), "what its check says is newer");
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 //!
 //! Knows addresses, not names: `resolve` comes first. `race` is happy eyeballs.
 
+mod near;
 mod race;
 
 use std::{
@@ -22,6 +23,7 @@ use tokio::{
 use super::reason_of;
 use crate::{outcome::Reason, value::SocketPath};
 
+pub use near::{tcp_told, unix_told};
 pub use race::tcp;
 
 /// Where a connection starts.
@@ -203,11 +205,15 @@ fn usable(addresses: &[SocketAddr], source: Option<&Source>) -> Result<Vec<Socke
     };
     let usable: Vec<SocketAddr> = addresses.iter().filter(fits).copied().collect();
     match (usable.is_empty(), source) {
-        (true, Some(Source::Address(from))) => Err(Failure {
-            reason: Reason::NoRoute,
-            message: format!("connect: the target has no address of the family of the source {from}"),
-        }),
+        (true, Some(Source::Address(from))) => Err(no_way_from(*from)),
         _ => Ok(usable),
+    }
+}
+
+fn no_way_from(source: IpAddr) -> Failure {
+    Failure {
+        reason: Reason::NoRoute,
+        message: format!("connect: the target has no address of the family of the source {source}"),
     }
 }
 

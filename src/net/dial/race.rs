@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Failure, Options, attempt, no_address, usable};
+use super::{Failure, Options, Source, attempt, no_address, no_way_from, tcp_once, usable};
 use crate::outcome::Reason;
 
 /// RFC 8305's connection attempt delay.
@@ -20,6 +20,13 @@ type Attempt<'a> = Pin<Box<dyn Future<Output = (SocketAddr, io::Result<TcpStream
 /// Connects to the first of these addresses that answers, and says which it was.
 pub async fn tcp(addresses: &[SocketAddr], options: &Options) -> Result<(TcpStream, SocketAddr), Failure> {
     let source = options.source.as_ref();
+    if let [address] = addresses {
+        // The usual upstream: one attempt, one timer, nothing to choose.
+        return match source {
+            Some(Source::Address(from)) if from.is_ipv4() != address.is_ipv4() => Err(no_way_from(*from)),
+            _ => tcp_once(*address, options).await.map(|stream| (stream, *address)),
+        };
+    }
     let mut waiting = interleave(&usable(addresses, source)?);
     let first = *waiting.front().ok_or_else(no_address)?;
     let deadline = Instant::now() + options.timeout;

@@ -6,16 +6,20 @@
 //! `[::]` listens on IPv4 too, whatever the sysctl `bindv6only` says. `0.0.0.0` and `[::]` with the same port go together
 //! where `0.0.0.0` comes first: then `[::]` is IPv6 alone. The other way round is refused with a sentence.
 
+mod own;
 mod socket;
 mod unix;
 
 use std::{
     collections::HashMap,
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket as StdUdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     os::unix::net::UnixListener,
     path::Path,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tokio::net::{UdpSocket, UnixDatagram};
@@ -125,6 +129,9 @@ enum Key {
 #[derive(Debug, Default)]
 pub struct Pool {
     held: Mutex<HashMap<Key, Weak<Held>>>,
+    tcp_ports: own::Marks,
+    locals: own::Locals,
+    has_unix: AtomicBool,
 }
 
 impl Pool {
@@ -194,24 +201,10 @@ impl Pool {
         };
         at.set_port(local(&socket.socket).map_or(port, |local| local.port()));
         held.insert(Key::Ip(net, at), Arc::downgrade(&socket));
+        if net == Net::Tcp {
+            self.tcp_ports.set(at.port());
+        }
         Ok(socket)
-    }
-
-    /// Whether a datagram from this address comes from a UDP listener of this process.
-    pub fn is_udp(&self, from: SocketAddr) -> bool {
-        let port = from.port();
-        let ip = from.ip().to_canonical();
-        let mapped = match ip {
-            IpAddr::V4(v4) => v4.to_ipv6_mapped().into(),
-            IpAddr::V6(_) => ip,
-        };
-        let any = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_held = |ip: IpAddr| {
-            let key = Key::Ip(Net::Udp, SocketAddr::new(ip, port));
-            held.get(&key).is_some_and(|socket| socket.strong_count() > 0)
-        };
-        is_held(ip) || is_held(mapped) || any.into_iter().any(is_held) && is_local(ip)
     }
 
     fn open_unix(&self, endpoint: &Endpoint, listen: &Listen) -> Result<Arc<Listener>, Error> {
@@ -226,15 +219,11 @@ impl Pool {
                 unix::open(endpoint).map_err(|source| bind_error(address.clone(), source))?;
             let socket = Arc::new(Held { socket, _file: file });
             held.insert(key, Arc::downgrade(&socket));
+            self.has_unix.store(true, Ordering::SeqCst);
             socket
         };
         Ok(Arc::new(Listener { held: socket, path: listen.path.clone(), address }))
     }
-}
-
-/// Whether an address is one of this machine's: only such a one can be bound.
-pub fn is_local(address: IpAddr) -> bool {
-    address.is_loopback() || StdUdpSocket::bind((address, 0)).is_ok()
 }
 
 fn local(socket: &Socket) -> Option<SocketAddr> {

@@ -10,8 +10,8 @@ use std::{collections::HashMap, io::Write, sync::Arc};
 
 use super::{
     Sink,
-    escape::{peer, sentence},
-    line::{Colour, colour_of, connection, counted, host, paint, places, why},
+    escape::sentence,
+    line::{Colour, colour_of, connection, counted, host, paint, places, state, why},
     results::failed_expectations,
     units::{self, Units},
 };
@@ -193,8 +193,10 @@ impl Console {
                     self.say(&line);
                 }
             }
-            Notice::StateChanged { what, to, .. } => {
-                self.say(&format!("waiting for {}: {to}", peer(what)));
+            Notice::StateChanged { .. } => {
+                if let Some(line) = state(job, notice) {
+                    self.say(&line);
+                }
             }
             _ => self.aside(job, notice),
         }

@@ -1,8 +1,10 @@
-//! The engine with stand-in rooms under a paused clock: when runs start, what becomes of them, and how all of it ends.
+//! The engine with stand-in rooms, mostly under a paused clock: when runs start, what becomes of them, and how all of it ends.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod ends;
+mod forwards;
+mod health;
 mod once;
 mod reloads;
 mod rig;

@@ -56,6 +56,7 @@ async fn a_service_that_ends_uncancelled_is_errored_and_one_that_has_done_its_wo
     story.check_verdict("done", Verdict::Passed);
 }
 
+/// Case 45 of the forward's list, and fault case 49.
 #[tokio::test]
 async fn a_port_that_is_taken_stops_nobody_else_and_is_tried_again() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -298,7 +298,8 @@ async fn consecutive() -> (Vec<tokio::net::TcpListener>, u16) {
 #[test]
 fn what_cannot_be_is_refused_by_the_check() {
     for (yaml, words) in [
-        ("{ listen: 1, to: 'a:1', health: { 'a:1': b } }", "not yet: `health`"),
+        ("{ listen: 1, to: 'a:1', health: { 'a:2': b } }", "`a:2` is no entry of `to`"),
+        ("{ listen: 1, to: 'a:1', health: {} }", "`health` names no check"),
         ("{ listen: 1, to: 'a:1', proxy_protocol: {} }", "`proxy_protocol` does nothing"),
         ("{ listen: 1, to: 'a:1', inject: {} }", "`inject` injects nothing"),
         ("{ listen: 1, to: 'udp://a:1' }", "takes datagrams, and `listen` has only streams"),

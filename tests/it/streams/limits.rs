@@ -1,6 +1,7 @@
 //! Who is let in and how fast; and how an upstream of many addresses is reached.
 
 use std::{
+    io,
     net::SocketAddr,
     sync::{
         Arc,
@@ -121,11 +122,25 @@ async fn who_waits_for_a_turn_that_never_comes_sees_no_clean_end() {
     assert_eq!(service.ended().await.1, [Close::Drained, Close::Finished]);
 }
 
-async fn connect_from(source: &str, to: SocketAddr) -> TcpStream {
+/// Connects from an address of the test's choice.
+pub(super) async fn connect_from(source: &str, to: SocketAddr) -> TcpStream {
+    try_from(source, to).await.unwrap()
+}
+
+/// The same where that client is not wanted: the break may come as early as the connection itself.
+pub(super) async fn assert_broken_from(source: &str, to: SocketAddr) {
+    let broken = match try_from(source, to).await {
+        Ok(mut client) => read_all(&mut client).await.1,
+        Err(error) => Err(error),
+    };
+    assert_reset(&broken);
+}
+
+async fn try_from(source: &str, to: SocketAddr) -> io::Result<TcpStream> {
     let source: SocketAddr = source.parse().unwrap();
     let socket = if source.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.unwrap();
     socket.bind(source).unwrap();
-    socket.connect(to).await.unwrap()
+    socket.connect(to).await
 }
 
 /// Case 28: one source may not take more than its share, and its slots come back.
@@ -136,8 +151,7 @@ async fn each_source_has_its_own_limit() {
     let at = service.at(0);
     let first = connect_from("127.0.0.2:0", at).await;
     let far = listener.accept().await.unwrap().0;
-    let mut more = connect_from("127.0.0.2:0", at).await;
-    assert_reset(&read_all(&mut more).await.1);
+    assert_broken_from("127.0.0.2:0", at).await;
     let other = connect_from("127.0.0.3:0", at).await;
     let other_far = listener.accept().await.unwrap().0;
     drop((first, far, other, other_far));
@@ -156,11 +170,10 @@ async fn networks_are_let_in_or_not() {
     for (source, to, is_served) in
         [("127.0.0.2:0", v4, true), ("127.0.0.4:0", v4, false), ("[::1]:0", v6, true)]
     {
-        let mut client = connect_from(source, to).await;
         if is_served {
-            drop((client, listener.accept().await.unwrap()));
+            drop((connect_from(source, to).await, listener.accept().await.unwrap()));
         } else {
-            assert_reset(&read_all(&mut client).await.1);
+            assert_broken_from(source, to).await;
         }
     }
     let (_, mut closes) = service.end().await;
@@ -189,7 +202,7 @@ async fn bytes_pass_at_the_rate() {
     service.end().await;
 }
 
-/// The arrivals a second are held back too.
+/// Case 29.
 #[tokio::test]
 async fn connections_are_accepted_at_the_rate() {
     let (listener, to) = server().await;
@@ -203,6 +216,48 @@ async fn connections_are_accepted_at_the_rate() {
     let rate = 30.0 / start.elapsed().as_secs_f64();
     assert!(rate > 30.0 && rate < 75.0, "{rate}");
     service.end().await;
+}
+
+/// Case 28: a network may be written as IPv4 in the clothes of IPv6.
+#[tokio::test]
+async fn mapped_networks_are_those_of_ipv4() {
+    let (listener, to) = server().await;
+    let yaml = format!("{{ listen: '[::]:0', to: '{to}', deny: '::ffff:127.0.0.0/120' }}");
+    let service = Service::forward(&yaml).await;
+    let at: SocketAddr = ([127, 0, 0, 1], service.at(0).port()).into();
+    assert_broken_from("127.0.0.4:0", at).await;
+    let served = connect_from("127.0.1.4:0", at).await;
+    drop((served, listener.accept().await.unwrap()));
+    let (_, closes) = service.end().await;
+    assert_eq!(closes, [Close::Denied, Close::Finished]);
+}
+
+/// Case 27: the slot comes back where the upstream refuses, is silent, or the client breaks off meanwhile.
+#[tokio::test]
+async fn a_slot_comes_back_on_every_path() {
+    let hole = BlackHole::new("127.0.0.1:0");
+    let only = "max_connections: 1, on_full: reset";
+    for (to, timeout, wanted) in [
+        (nobody(), "10m", Close::Refused),
+        (hole.address, "50ms", Close::ConnectTimeout),
+        (hole.address, "10m", Close::ClientReset),
+    ] {
+        let yaml = format!("{{ listen: 0, to: '{to}', connect_timeout: {timeout}, {only} }}");
+        let service = Service::forward(&yaml).await;
+        for round in 1..=5 {
+            if wanted == Close::ClientReset {
+                super::reset(service.connect().await);
+            } else {
+                assert_broken_off(&service).await;
+            }
+            let before = Instant::now();
+            while super::closes(&service.recorder).len() < round {
+                assert!(before.elapsed() < super::PATIENCE);
+                tokio::task::yield_now().await;
+            }
+        }
+        assert_eq!(service.end().await.1, [wanted; 5]);
+    }
 }
 
 fn within(milliseconds: u64) -> Options {

@@ -17,6 +17,7 @@ mod proxy;
 mod refusals;
 mod relay;
 mod unix;
+mod upstreams;
 mod vanished;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
