@@ -101,6 +101,18 @@ impl Books {
         Open { books, peer, upstream: String::new(), started, end, engine }
     }
 
+    /// How often connections without an upstream were closed for a reason.
+    pub(super) fn closes(&self, close: Close) -> Counter {
+        self.meters.counter(self.families.closes, &[close.as_str(), ""])
+    }
+
+    /// Enters a connection that is turned away, of which nothing more is told.
+    pub(super) fn turn_away(&self, closes: &Counter) {
+        self.total.inc();
+        self.counts.connections.inc();
+        closes.inc();
+    }
+
     /// Counts bytes of datagrams that belong to no connection.
     pub(super) fn passed(&self, received_bytes: usize, sent_bytes: usize) {
         self.counts.received_bytes.add(received_bytes as u64);

@@ -54,10 +54,7 @@ pub(super) async fn run(spec: &Echo, cx: &Context) -> Result<Outcome, Error> {
         let address = listener.address.clone();
         service::spawn_loop(cx, &address, &failed, async move {
             match Port::of(listener.socket()) {
-                Some(port) => {
-                    datagrams.serve(port, &listener.address, &stop).await;
-                    Ok(())
-                }
+                Some(port) => datagrams.serve(port, &listener.address, &stop).await,
                 None => accept::accept(listener.socket(), &Door(service), &stop).await,
             }
         });

@@ -6,9 +6,12 @@ mod check;
 mod connect;
 mod datagram;
 mod gate;
+mod link;
+mod loss;
 mod metrics;
 mod serve;
 mod session;
+mod table;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -89,7 +92,8 @@ pub struct Forward {
     #[serde(default)]
     pub source: Option<Host>,
     /// The most senders of datagrams at a time; beyond it the one that was silent longest is forgotten. Default 4096, or
-    /// what the limit of open files allows.
+    /// what the limit of open files allows. A burst waits in the buffer of the listener's socket, for which 4 MiB are asked
+    /// and up to the sysctl `net.core.rmem_max` given; 1 MiB are asked for each sender's socket towards the upstream.
     #[serde(default)]
     pub sessions: Option<AtLeastOne>,
     /// Faults made on purpose, for tests.
@@ -213,6 +217,7 @@ impl Kind for Forward {
         &metrics::SPLICED_BYTES,
         &metrics::UPSTREAM_UP,
         &metrics::CONNECT_SECONDS,
+        &metrics::DROPPED_DATAGRAMS,
     ];
     const USUAL: &'static [Reason] = &[Reason::AddressInUse, Reason::Permission];
 

@@ -12,13 +12,11 @@ mod unix;
 use std::{
     collections::HashMap,
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket as StdUdpSocket},
-    os::unix::net::UnixListener,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
+    os::unix::net::{UnixDatagram, UnixListener},
     path::Path,
     sync::{Arc, Mutex, PoisonError, Weak},
 };
-
-use tokio::net::{UdpSocket, UnixDatagram};
 
 use crate::value::{Bind, Endpoint, Family, Host, Ports, SocketPath, many::path};
 
@@ -59,7 +57,7 @@ fn is_any_v4(endpoint: &Endpoint) -> bool {
     matches!(endpoint, Endpoint::Tcp(Host::Ip(ip), _) | Endpoint::Udp(Host::Ip(ip), _) if *ip == Ipv4Addr::UNSPECIFIED)
 }
 
-/// An open listening socket. One that takes connections belongs to no runtime: whoever accepts registers it with its own.
+/// An open listening socket, non-blocking. It belongs to no runtime: whoever serves it registers it with its own.
 #[derive(Debug)]
 pub enum Socket {
     /// TCP.
@@ -234,7 +232,7 @@ impl Pool {
 
 /// Whether an address is one of this machine's: only such a one can be bound.
 pub fn is_local(address: IpAddr) -> bool {
-    address.is_loopback() || StdUdpSocket::bind((address, 0)).is_ok()
+    address.is_loopback() || UdpSocket::bind((address, 0)).is_ok()
 }
 
 fn local(socket: &Socket) -> Option<SocketAddr> {

@@ -1,0 +1,138 @@
+//! Datagrams that did not pass: each is counted with its reason, and a flood of them does not flood the log.
+
+use std::{
+    collections::HashSet,
+    net::IpAddr,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::metrics;
+use crate::{
+    kind::service::Books,
+    meter::{Counter, Meters},
+    net::stream::Peer,
+    outcome::Close,
+};
+
+/// Why a datagram did not pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Loss {
+    /// There was no room where it had to wait.
+    Queue,
+    /// It was larger than the largest that is taken.
+    Cut,
+    /// `allow` or `deny` says no.
+    Denied,
+    /// Its source has as many sessions as it may have.
+    Limit,
+    /// It is too large for the way, or for the kind of socket.
+    TooBig,
+    /// The kernel dropped it before it was taken: the listener's buffer was full.
+    Kernel,
+    /// The other side is not there, or the system refused to send it.
+    Unsent,
+}
+
+const REASONS: [(Loss, &str); 7] = [
+    (Loss::Queue, "queue"),
+    (Loss::Cut, "cut"),
+    (Loss::Denied, "denied"),
+    (Loss::Limit, "limit"),
+    (Loss::TooBig, "too_big"),
+    (Loss::Kernel, "kernel"),
+    (Loss::Unsent, "unsent"),
+];
+
+/// The counts of a run.
+#[derive(Debug)]
+pub(super) struct Losses {
+    counters: [Counter; REASONS.len()],
+    refusals: Mutex<Refusals>,
+    denied: OnceLock<Counter>,
+    limited: OnceLock<Counter>,
+}
+
+/// Who was told to be turned away in this period.
+#[derive(Debug, Default)]
+struct Refusals {
+    since: Option<Instant>,
+    told: HashSet<IpAddr>,
+    silent: u64,
+}
+
+/// In so much time a source that is turned away is told once.
+const PERIOD: Duration = Duration::from_mins(1);
+
+/// And so many sources at most.
+const MOST_TOLD: usize = 64;
+
+impl Losses {
+    /// The counts of a job; its series appear with 0.
+    pub(super) fn new(meters: &Meters, is_shown: bool) -> Self {
+        let counter = |(_, word): (Loss, &str)| {
+            if is_shown { meters.counter(&metrics::DROPPED_DATAGRAMS, &[word]) } else { Counter::default() }
+        };
+        Self {
+            counters: REASONS.map(counter),
+            refusals: Mutex::default(),
+            denied: OnceLock::new(),
+            limited: OnceLock::new(),
+        }
+    }
+
+    /// Counts.
+    pub(super) fn count(&self, loss: Loss, count: u64) {
+        if count > 0 {
+            self.counters[loss as usize].add(count);
+        }
+    }
+
+    /// How many so far.
+    pub(super) fn value(&self, loss: Loss) -> u64 {
+        self.counters[loss as usize].value()
+    }
+
+    /// Datagrams by reason, for the run's outcome.
+    pub(super) fn detail(&self) -> serde_json::Value {
+        let counts = REASONS.map(|(loss, word)| (word.to_owned(), self.value(loss).into()));
+        serde_json::json!({ "dropped_datagrams": serde_json::Map::from_iter(counts) })
+    }
+
+    /// Turns a datagram away that has no session. Each counts as a sender that was closed; but a source is told once a
+    /// period, and of many sources the first ones.
+    pub(super) fn refuse(&self, books: &Arc<Books>, peer: Peer, close: Close) {
+        let (loss, closes) =
+            if close == Close::Denied { (Loss::Denied, &self.denied) } else { (Loss::Limit, &self.limited) };
+        self.count(loss, 1);
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if refusals.since.is_none_or(|since| now.saturating_duration_since(since) >= PERIOD) {
+            if refusals.silent > 0 {
+                let (count, seconds) = (refusals.silent, PERIOD.as_secs());
+                let message = format!("{count} more datagrams were turned away within {seconds} s");
+                books.warn(message);
+            }
+            *refusals = Refusals { since: Some(now), ..Refusals::default() };
+        }
+        // Only an IP sender is ever turned away.
+        let is_told = peer.address().is_some_and(|address| refusals.is_told(address));
+        drop(refusals);
+        if is_told {
+            books.open(peer, "datagram").close(close);
+        } else {
+            books.turn_away(closes.get_or_init(|| books.closes(close)));
+        }
+    }
+}
+
+impl Refusals {
+    /// Whether a source that is turned away now gets a line.
+    fn is_told(&mut self, source: IpAddr) -> bool {
+        let is_told = self.told.len() < MOST_TOLD && self.told.insert(source);
+        self.silent += u64::from(!is_told);
+        is_told
+    }
+}
