@@ -7,6 +7,7 @@ mod datagrams;
 mod echo;
 mod ends;
 mod exchange;
+mod floods;
 mod forward;
 mod limits;
 mod unix;
