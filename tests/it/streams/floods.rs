@@ -311,3 +311,31 @@ fn a_name_is_looked_up_through_a_forward() {
     assert_eq!(String::from_utf8_lossy(&dig.stdout).trim(), "192.0.2.7", "{dig:?}");
     assert_eq!(forward.end(Signal::SIGTERM), Some(0));
 }
+
+/// Case 49: while the upstream is down, a sender's datagrams end one session after the other and each has its reason; those of
+/// the session that is open when it comes back all arrive.
+#[tokio::test]
+async fn an_upstream_that_comes_back_is_found_by_the_next_datagram() {
+    let (far, to) = socket("127.0.0.1:0").await;
+    drop(far);
+    let service = Service::forward(&format!("{{ listen: 'udp://127.0.0.1:0', to: 'udp://{to}' }}")).await;
+    let (client, _) = socket("127.0.0.1:0").await;
+    client.connect(service.at(0)).await.unwrap();
+    for round in 1..=3 {
+        client.send(b"lost").await.unwrap();
+        let told = timeout(PATIENCE, async {
+            while lines(&service) < round {
+                tokio::task::yield_now().await;
+            }
+        });
+        told.await.expect("a refusal is told");
+    }
+    let far = tokio::net::UdpSocket::bind(to).await.unwrap();
+    for number in 0..20_u8 {
+        client.send(&[number]).await.unwrap();
+    }
+    for number in 0..20_u8 {
+        assert_eq!(receive(&far).await.0, [number]);
+    }
+    assert_eq!(end(service).await, [Close::Refused, Close::Refused, Close::Refused, Close::Grace]);
+}
