@@ -98,7 +98,7 @@ impl Books {
         self.shown_active.add(1.0);
         let (books, started) = (self.clone(), Instant::now());
         let end = End::without_bytes(Close::Bug);
-        Open { books, peer, upstream: String::new(), started, end, engine }
+        Open { books, peer, upstream: String::new(), started, end, engine, is_told: true }
     }
 
     /// How often connections without an upstream were closed for a reason.
@@ -145,6 +145,8 @@ pub(super) struct Open {
     started: Instant,
     end: End,
     engine: &'static str,
+    /// Whether its end is told, and not only counted.
+    is_told: bool,
 }
 
 impl Open {
@@ -156,6 +158,11 @@ impl Open {
     /// What it will have ended with if nothing else is said.
     pub(super) fn expect(&mut self, close: Close) {
         self.end.close = close;
+    }
+
+    /// Its end is counted and not told: many others say the same.
+    pub(super) fn hush(&mut self) {
+        self.is_told = false;
     }
 
     /// Counts bytes of datagrams.
@@ -188,6 +195,9 @@ impl Drop for Open {
         books.active.fetch_sub(1, Ordering::Relaxed);
         books.shown_active.add(-1.0);
         books.freed.notify_waiters();
+        if !self.is_told {
+            return;
+        }
         books.observer.notice(Notice::ConnectionClosed {
             peer: self.peer.to_string(),
             upstream: std::mem::take(&mut self.upstream),

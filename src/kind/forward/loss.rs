@@ -101,30 +101,34 @@ impl Losses {
         serde_json::json!({ "dropped_datagrams": serde_json::Map::from_iter(counts) })
     }
 
-    /// Turns a datagram away that has no session. Each counts as a sender that was closed; but a source is told once a
-    /// period, and of many sources the first ones.
+    /// Turns a datagram away that has no session. Each counts as a sender that was closed.
     pub(super) fn refuse(&self, books: &Arc<Books>, peer: Peer, close: Close) {
         let (loss, closes) =
             if close == Close::Denied { (Loss::Denied, &self.denied) } else { (Loss::Limit, &self.limited) };
         self.count(loss, 1);
-        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        if refusals.since.is_none_or(|since| now.saturating_duration_since(since) >= PERIOD) {
-            if refusals.silent > 0 {
-                let (count, seconds) = (refusals.silent, PERIOD.as_secs());
-                let message = format!("{count} more datagrams were turned away within {seconds} s");
-                books.warn(message);
-            }
-            *refusals = Refusals { since: Some(now), ..Refusals::default() };
-        }
-        // Only an IP sender is ever turned away.
-        let is_told = peer.address().is_some_and(|address| refusals.is_told(address));
-        drop(refusals);
-        if is_told {
+        if self.is_told(books, &peer) {
             books.open(peer, "datagram").close(close);
         } else {
             books.turn_away(closes.get_or_init(|| books.closes(close)));
         }
+    }
+
+    /// Whether a close that any sender can bring about gets a line: a source gets one a period, and of many sources the
+    /// first. The others are counted and told together.
+    pub(super) fn is_told(&self, books: &Books, peer: &Peer) -> bool {
+        let Some(source) = peer.address() else { return true };
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if refusals.since.is_none_or(|since| now.saturating_duration_since(since) >= PERIOD) {
+            if refusals.silent > 0 {
+                let (count, name) = (refusals.silent, metrics::CLOSES.name);
+                books.warn(format!(
+                    "{count} more were denied or went by a limit than have a line here; {name} counts them"
+                ));
+            }
+            *refusals = Refusals { since: Some(now), ..Refusals::default() };
+        }
+        refusals.is_told(source)
     }
 }
 

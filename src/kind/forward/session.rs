@@ -62,6 +62,11 @@ impl Session {
             Err(close) => close,
         };
         self.open.expect(close);
+        // A flood of sources pushes out one session for each of its datagrams.
+        let (datagrams, peer) = (&self.datagrams, &self.link.key.1);
+        if close == Close::Limit && !datagrams.losses.is_told(&datagrams.service.books, peer) {
+            self.open.hush();
+        }
     }
 
     async fn reach(&mut self) -> Result<Held, Close> {

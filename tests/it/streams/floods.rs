@@ -157,6 +157,29 @@ async fn many_denied_sources_are_told_up_to_a_number() {
     assert_eq!(outcome.detail["dropped_datagrams"]["denied"], 300);
 }
 
+/// Fault case 60: of many sources that push each other out only the first are told; all are counted.
+#[tokio::test]
+async fn many_sources_that_push_each_other_out_are_told_up_to_a_number() {
+    let (far, to) = socket("127.0.0.1:0").await;
+    let process = process();
+    let yaml = format!("{{ listen: 'udp://127.0.0.1:0', to: 'udp://{to}', sessions: 2 }}");
+    let service = Service::start_in(spec::<Forward>(&yaml), &process).await;
+    for number in 0..300_u32 {
+        let source = StdUdpSocket::bind((Ipv4Addr::from(0x7f43_0000 + number), 0)).unwrap();
+        source.send_to(b"x", service.at(0)).unwrap();
+        receive(&far).await;
+    }
+    let pushed_out = || value(&scrape(&process), "netjobs_forward_closes_total", "reason=\"limit\"");
+    let counted = timeout(PATIENCE, async {
+        while pushed_out() != Some(298.0) {
+            tokio::task::yield_now().await;
+        }
+    });
+    counted.await.expect("each is counted");
+    assert_eq!(lines(&service), 64);
+    end(service).await;
+}
+
 /// Case 46: what is sent before the upstream is reached waits in order, and nothing is cut or joined when much comes at once.
 #[tokio::test]
 async fn datagrams_of_many_senders_keep_their_bounds_and_their_order() {
