@@ -140,3 +140,33 @@ impl Refusals {
         is_told
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{context::testing::context, kind::service::Families, outcome::Notice};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_source_is_told_once_a_period_and_the_rest_in_one_sentence() {
+        let (cx, recorder) = context(vec![], None);
+        let families = Families {
+            connections: &metrics::CONNECTIONS,
+            active: &metrics::ACTIVE,
+            closes: &metrics::CLOSES,
+        };
+        let books = Books::new(&cx, families);
+        let losses = Losses::new(cx.meters(), true);
+        let peer = Peer::Ip("192.0.2.1:5".parse().unwrap());
+        for _ in 0..5 {
+            losses.refuse(&books, peer, Close::Denied);
+        }
+        tokio::time::advance(PERIOD).await;
+        losses.refuse(&books, peer, Close::Limit);
+        let told = recorder.notices.lock().unwrap();
+        let closed = |at: usize, wanted| matches!(&told[at], Notice::ConnectionClosed { close, .. } if *close == wanted);
+        assert!(closed(0, Close::Denied) && closed(2, Close::Limit) && told.len() == 3);
+        assert!(matches!(&told[1], Notice::Warning { message } if message.starts_with("4 more were denied")));
+        assert_eq!((losses.value(Loss::Denied), losses.value(Loss::Limit)), (5, 1));
+        assert_eq!(books.closes(Close::Denied).value(), 5);
+    }
+}

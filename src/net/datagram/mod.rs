@@ -2,6 +2,9 @@
 //!
 //! ip(7) and ipv6(7), `IP_PKTINFO`: the answer leaves from the address that the client spoke to. A datagram is whole or it is
 //! told to be cut; sizes from 0 to the largest are exact. They are received and sent many at a time, through one arena a thread.
+//!
+//! A Unix client that is connected to the listener and does not read can take all of the listener's send buffer: the system
+//! holds only those that are not connected to `net.unix.max_dgram_qlen`.
 
 mod arrived;
 mod connected;
