@@ -100,7 +100,19 @@ impl Books {
         self.shown_active.add(1.0);
         let (books, started) = (self.clone(), Instant::now());
         let end = End::without_bytes(Close::Bug);
-        Open { books, peer, upstream: String::new(), started, end, engine }
+        Open { books, peer, upstream: String::new(), started, end, engine, is_told: true }
+    }
+
+    /// How often connections without an upstream were closed for a reason.
+    pub(super) fn closes(&self, close: Close) -> Counter {
+        self.meters.counter(self.families.closes, &[close.as_str(), ""])
+    }
+
+    /// Enters a connection that is turned away, of which nothing more is told.
+    pub(super) fn turn_away(&self, closes: &Counter) {
+        self.total.inc();
+        self.counts.connections.inc();
+        closes.inc();
     }
 
     /// Counts bytes of datagrams that belong to no connection.
@@ -147,6 +159,8 @@ pub(super) struct Open {
     started: Instant,
     end: End,
     engine: &'static str,
+    /// Whether its end is told, and not only counted.
+    is_told: bool,
 }
 
 impl Open {
@@ -158,6 +172,11 @@ impl Open {
     /// What it will have ended with if nothing else is said.
     pub(super) fn expect(&mut self, close: Close) {
         self.end.close = close;
+    }
+
+    /// Its end is counted and not told: many others say the same.
+    pub(super) fn hush(&mut self) {
+        self.is_told = false;
     }
 
     /// Counts bytes of datagrams.
@@ -190,6 +209,9 @@ impl Drop for Open {
         books.active.fetch_sub(1, Ordering::Relaxed);
         books.shown_active.add(-1.0);
         books.descriptors.free();
+        if !self.is_told {
+            return;
+        }
         books.observer.notice(Notice::ConnectionClosed {
             peer: self.peer.to_string(),
             upstream: std::mem::take(&mut self.upstream),

@@ -232,7 +232,7 @@ impl Peer {
     }
 
     /// A peer of a Unix socket; one whose name does not fit counts as one without.
-    fn unix(address: &SockAddr) -> Self {
+    pub(super) fn unix(address: &SockAddr) -> Self {
         let name = match (address.as_pathname(), address.as_abstract_namespace()) {
             (Some(path), _) => UnixAddr::new(path).ok(),
             (_, Some(name)) => UnixAddr::new_abstract(name).ok(),

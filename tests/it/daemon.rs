@@ -45,6 +45,7 @@ const OF_KINDS: &[&str] = &[
     "netjobs_forward_spliced_bytes_total",
     "netjobs_forward_upstream_up",
     "netjobs_forward_connect_seconds",
+    "netjobs_forward_dropped_datagrams_total",
     "netjobs_interface_up",
     "netjobs_interface_info",
     "netjobs_interface_address_info",
@@ -56,7 +57,8 @@ const OF_KINDS: &[&str] = &[
 /// Those of the program itself that stand in no row of the table.
 const OWN: &[&str] = &["netjobs_events_dropped_total", "netjobs_series_dropped_total"];
 
-/// One job that fails and one that is skipped for it: their families appear with their first use.
+/// One job that fails and one that is skipped for it: their families appear with their first use. And a forward of datagrams,
+/// which has a family of its own.
 const BROKEN: &str = "
 jobs:
   - name: broken
@@ -66,6 +68,8 @@ jobs:
     every: 1s
     needs: [broken]
     ipc: {}
+  - name: datagrams
+    forward: { listen: 'udp://127.0.0.1:0', to: 'udp://127.0.0.1:9' }
 ";
 
 impl Daemon {

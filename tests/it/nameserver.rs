@@ -37,15 +37,7 @@ const AAAA: u16 = 28;
 pub(crate) fn serve(script: Script) {
     let udp = UdpSocket::bind("127.0.0.1:53").unwrap();
     let tcp = TcpListener::bind("127.0.0.1:53").unwrap();
-    let over_udp = script.clone();
-    thread::spawn(move || {
-        let mut buffer = [0; 512];
-        while let Ok((length, peer)) = udp.recv_from(&mut buffer) {
-            if let Some(reply) = reply(&buffer[..length], &over_udp, false) {
-                let _ = udp.send_to(&reply, peer);
-            }
-        }
-    });
+    serve_udp(udp, script.clone());
     thread::spawn(move || {
         for mut stream in tcp.incoming().flatten() {
             let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
@@ -60,6 +52,18 @@ pub(crate) fn serve(script: Script) {
                 if stream.write_all(&[&head[..], &reply].concat()).is_err() {
                     break;
                 }
+            }
+        }
+    });
+}
+
+/// Serves over UDP alone on a socket, until the process ends.
+pub(crate) fn serve_udp(udp: UdpSocket, script: Script) {
+    thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok((length, peer)) = udp.recv_from(&mut buffer) {
+            if let Some(reply) = reply(&buffer[..length], &script, false) {
+                let _ = udp.send_to(&reply, peer);
             }
         }
     });

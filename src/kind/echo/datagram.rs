@@ -4,7 +4,9 @@
 //! starts no endless exchange between two echoes, or with another service of this process (`Datagrams::is_echo`).
 
 use std::{
+    array,
     collections::HashMap,
+    io,
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -16,7 +18,7 @@ use crate::{
     context::Shared,
     kind::service::Books,
     net::{
-        datagram::{Arrived, Port},
+        datagram::{Address, Arrivals, Local, MOST, Port, Served},
         listen::Listener,
         rate::Bucket,
         stream::Peer,
@@ -64,25 +66,53 @@ impl Datagrams {
     }
 
     /// Answers the datagrams of one socket until it is told to stop.
-    pub(super) async fn serve(&self, port: Port<'_>, address: &str, stop: &CancellationToken) {
+    pub(super) async fn serve(
+        &self,
+        port: Port<'_>,
+        address: &str,
+        stop: &CancellationToken,
+    ) -> io::Result<()> {
+        let served = port.register()?;
         let told = |error| self.books.warn(format!("receive on {address}: {error}"));
-        port.serve(stop, |arrived, bytes| self.answer(port, arrived, bytes), told).await;
+        served.serve(stop, |arrivals| self.answer(&served, arrivals), told).await;
+        Ok(())
     }
 
-    fn answer(&self, port: Port<'_>, arrived: Arrived, bytes: &[u8]) {
-        let Some(peer) = arrived.from.filter(|_| !arrived.is_cut) else { return };
-        if self.is_echo(&peer) || !self.is_within_rate(&peer) {
-            self.books.passed(bytes.len(), 0);
-            return;
+    /// Answers all that has come by one call.
+    fn answer(&self, served: &Served, arrivals: &Arrivals<'_>) {
+        let mut answers: [(&[u8], Option<Address>, Option<Local>); MOST] =
+            array::from_fn(|_| (&[][..], None, None));
+        let (mut count, mut received, mut is_told) = (0, 0, false);
+        // Many in a row are one sender's, who is judged once.
+        let mut judged: Option<(Peer, bool)> = None;
+        for arrived in arrivals.iter().filter(|arrived| !arrived.is_cut) {
+            received += arrived.bytes.len();
+            let peer = arrived.from;
+            let is_echo = match judged {
+                Some((known, is_echo)) if known == peer => is_echo,
+                _ => self.is_echo(&peer),
+            };
+            judged = Some((peer, is_echo));
+            if is_echo || !self.is_within_rate(&peer) {
+                continue;
+            }
+            // Who has no name is heard and cannot be answered.
+            if let Ok(address) = served.address(&peer) {
+                answers[count] = (arrived.bytes, Some(address), arrived.to);
+                count += 1;
+            }
+            is_told |= self.is_last(arrived.bytes);
         }
-        // A client that does not read loses its answer; the others do not wait for it.
-        let is_sent = port.try_send(bytes, &peer, arrived.to).is_ok();
-        self.books.passed(bytes.len(), if is_sent { bytes.len() } else { 0 });
-        let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if self.stop_on.as_deref() == Some(line) {
+        self.books.passed(received, send(served, &answers[..count]));
+        if is_told {
             self.told.cancel();
         }
+    }
+
+    /// Whether this is the message that ends the service.
+    fn is_last(&self, bytes: &[u8]) -> bool {
+        let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+        self.stop_on.as_deref() == Some(line.strip_suffix(b"\r").unwrap_or(line))
     }
 
     /// Whether the sender may itself be an echo, or another service that answers whatever it gets.
@@ -108,4 +138,21 @@ impl Datagrams {
         }
         sources.entry(address).or_insert_with(|| Bucket::new(rate, rate)).take(1.0, 1.0).is_some()
     }
+}
+
+/// Sends answers; how many bytes have gone. A client that does not read loses its answer; the others do not wait for it.
+fn send(served: &Served, answers: &[(&[u8], Option<Address>, Option<Local>)]) -> usize {
+    let (mut gone, mut bytes) = (0, 0);
+    while gone < answers.len() {
+        let rest = answers[gone..].iter();
+        let messages = rest.filter_map(|(bytes, address, local)| Some((*bytes, address.as_ref()?, *local)));
+        match served.send(messages) {
+            Ok(sent) => {
+                bytes += answers[gone..gone + sent].iter().map(|(bytes, ..)| bytes.len()).sum::<usize>();
+                gone += sent;
+            }
+            Err(_) => gone += 1,
+        }
+    }
+    bytes
 }

@@ -58,8 +58,7 @@ pub(super) async fn run(spec: &Echo, cx: &Context) -> Result<Outcome, Error> {
                 let door = Door(service);
                 return accept::accept(listener.socket(), &door, &descriptors, Full::Wait, &stop).await;
             };
-            datagrams.serve(port, &listener.address, &stop).await;
-            Ok(())
+            datagrams.serve(port, &listener.address, &stop).await
         });
     }
     cx.ready(addresses);

@@ -1,10 +1,11 @@
 //! Datagrams: a session for each sender, with a connected socket of its own towards the upstream.
 //!
-//! The listener's loop never waits for an upstream: it hands each datagram to its session's queue, and what does not fit is
-//! dropped and counted. Boundaries and sizes are kept; a datagram that is larger than the largest is dropped, never cut.
+//! The listener's loop never waits for an upstream: it sends straight to those that are reached, and what one does not take
+//! now waits in its session's queue; what does not fit there is dropped and counted. Boundaries and sizes are kept; a datagram
+//! that is larger than the largest is dropped, never cut.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    array, io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -12,16 +13,27 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::mpsc;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 
-use super::{Forward, gate::SourceSlot, serve::Service, session::Session, upstream::Route};
+use super::{
+    Forward,
+    gate::SourceSlot,
+    link::{Key, Link},
+    loss::{Loss, Losses},
+    serve::Service,
+    session::Session,
+    table::Table,
+    upstream::Route,
+};
 use crate::{
-    meter::Counter,
+    meter::Meters,
     net::{
-        datagram::{Arrived, LARGEST, Local, Port},
+        datagram::{Arrivals, LARGEST, MOST, Port, Served},
         listen::Listener,
-        stream::Peer,
     },
     outcome::Close,
     value::Timespan,
@@ -30,118 +42,166 @@ use crate::{
 /// A sender that was silent for so long, and to whom nothing came back, is forgotten.
 const IDLE: Timespan = Timespan::secs(60);
 
-/// Datagrams that wait for one session's upstream.
-const QUEUE: usize = 64;
-
 /// Bytes that wait for all upstreams of the job.
 const WAITING_BYTES: usize = 32 << 20;
-
-/// Who sends to which of our addresses.
-pub(super) type Key = (usize, Peer, Option<Local>);
 
 /// All datagram sessions of a run.
 pub(super) struct Datagrams {
     pub(super) service: Arc<Service>,
-    pub(super) idle: Duration,
+    idle: Duration,
     most: usize,
     table: Mutex<Table>,
+    /// Wakes the keeper when the last session is gone.
+    emptied: Notify,
     waiting: AtomicUsize,
-    dropped: Counter,
-    cut: Counter,
+    pub(super) losses: Losses,
 }
 
-#[derive(Debug, Default)]
-struct Table {
-    entries: HashMap<Key, Entry>,
-    /// Every entry once, and some that are gone; the next to be forgotten in front.
-    order: VecDeque<(Key, u64)>,
-    last: u64,
-}
-
-#[derive(Debug)]
-struct Entry {
-    number: u64,
-    queue: mpsc::Sender<Vec<u8>>,
-    /// Whether it spoke since it was last looked at.
-    is_used: bool,
+/// A listener at work.
+pub(super) struct Desk {
+    index: usize,
+    /// Its file, if it has one, stays as long as a session does.
+    listener: Arc<Listener>,
+    pub(super) served: Served,
+    pub(super) route: Arc<Route>,
 }
 
 impl Datagrams {
-    pub(super) fn new(spec: &Forward, service: Arc<Service>) -> Arc<Self> {
+    pub(super) fn new(spec: &Forward, service: Arc<Service>, meters: &Meters, is_used: bool) -> Arc<Self> {
         Arc::new(Self {
             idle: spec.idle_timeout.unwrap_or(IDLE).0,
             most: service.gate.sessions,
             table: Mutex::default(),
+            emptied: Notify::new(),
             waiting: AtomicUsize::new(0),
-            dropped: Counter::default(),
-            cut: Counter::default(),
+            losses: Losses::new(meters, is_used),
             service,
         })
     }
 
-    /// Datagrams that did not pass.
-    pub(super) fn detail(&self) -> serde_json::Value {
-        serde_json::json!({ "dropped_datagrams": self.dropped.value(), "cut_datagrams": self.cut.value() })
-    }
-
-    /// Takes the datagrams of one listener until it is told to stop.
+    /// Takes the datagrams of one listener until it is told to stop. Its sessions live on the same thread.
     pub(super) async fn listen(
         self: &Arc<Self>,
         index: usize,
         listener: &Arc<Listener>,
         route: &Arc<Route>,
         stop: &CancellationToken,
-    ) {
-        let Some(port) = Port::of(listener.socket()) else { return };
+    ) -> io::Result<()> {
+        let Some(port) = Port::of(listener.socket()) else { return Ok(()) };
+        let served = port.register()?;
+        let desk = Arc::new(Desk { index, listener: listener.clone(), served, route: route.clone() });
         let told = |error| self.service.books.warn(format!("receive on {}: {error}", listener.address));
-        port.serve(stop, |arrived, bytes| self.take(index, listener, route, arrived, bytes), told).await;
+        desk.served.serve(stop, |arrivals| self.take(&desk, arrivals), told).await;
+        Ok(())
     }
 
-    fn take(
-        self: &Arc<Self>,
-        index: usize,
-        listener: &Arc<Listener>,
-        route: &Arc<Route>,
-        arrived: Arrived,
-        bytes: &[u8],
-    ) {
-        if arrived.is_cut {
-            if self.cut.value() == 0 {
-                let message =
-                    format!("{}: a datagram of more than {LARGEST} bytes was dropped", listener.address);
-                self.service.books.warn(message);
-            }
-            self.cut.inc();
-            return;
-        }
-        // A Unix socket without a name cannot be answered; all such senders share a session.
-        let peer = arrived.from.unwrap_or(Peer::Unix(nix::sys::socket::UnixAddr::new_unnamed()));
-        let key = (index, peer, arrived.to);
+    /// Finds or starts the sessions of what has come, then sends to each all of its own at once.
+    fn take(self: &Arc<Self>, desk: &Arc<Desk>, arrivals: &Arrivals<'_>) {
+        let mut found: [Option<(Arc<Link>, &[u8])>; MOST] = array::from_fn(|_| None);
+        let mut count = 0;
         let mut table = self.lock();
-        // A session that is gone and still stands there was a panic's.
-        let is_new = table.entries.get(&key).is_none_or(|entry| entry.queue.is_closed());
-        if is_new {
-            let gate = &self.service.gate;
-            let entered = if gate.admits(&peer) { gate.enter_source(&peer) } else { Err(Close::Denied) };
-            match entered {
-                Ok(source) => self.start(&mut table, key, listener, route, source),
-                Err(close) => {
-                    drop(table);
-                    return self.service.books.open(peer, "datagram").close(close);
+        let now = Instant::now();
+        for arrived in arrivals.iter() {
+            self.losses.count(Loss::Kernel, desk.served.newly_dropped(&arrived).into());
+            if arrived.is_cut {
+                self.cut(desk);
+                continue;
+            }
+            let key = (desk.index, arrived.from, arrived.to);
+            let before = found[..count].last().and_then(Option::as_ref).map(|(link, _)| link);
+            let link = match before.filter(|link| link.key == key) {
+                Some(link) => link.clone(),
+                None => match self.link(&mut table, key, desk, now) {
+                    Some(link) => link,
+                    None => continue,
+                },
+            };
+            found[count] = Some((link, arrived.bytes));
+            count += 1;
+        }
+        drop(table);
+        for at in 0..count {
+            let Some((link, first)) = found[at].take() else { continue };
+            let mut own: [&[u8]; MOST] = [&[]; MOST];
+            own[0] = first;
+            let mut owned = 1;
+            for later in &mut found[at + 1..count] {
+                if let Some((_, bytes)) = later.take_if(|(other, _)| Arc::ptr_eq(other, &link)) {
+                    own[owned] = bytes;
+                    owned += 1;
                 }
             }
+            self.hand(&link, &own[..owned]);
         }
-        let Some(entry) = table.entries.get_mut(&key) else { return };
-        entry.is_used |= !is_new;
-        self.hand(entry, bytes);
     }
 
-    /// Puts a datagram into its session's queue, if there is room.
-    fn hand(&self, entry: &mut Entry, bytes: &[u8]) {
-        let waiting = self.waiting.fetch_add(bytes.len(), Ordering::Relaxed);
-        if waiting > WAITING_BYTES || entry.queue.try_send(bytes.to_vec()).is_err() {
-            self.taken(bytes.len());
-            self.dropped.inc();
+    fn cut(&self, desk: &Desk) {
+        if self.losses.value(Loss::Cut) == 0 {
+            let address = &desk.listener.address;
+            self.service
+                .books
+                .warn(format!("{address}: a datagram of more than {LARGEST} bytes was dropped"));
+        }
+        self.losses.count(Loss::Cut, 1);
+    }
+
+    /// The session of a sender; `None` where it is turned away.
+    fn link(
+        self: &Arc<Self>,
+        table: &mut Table,
+        key: Key,
+        desk: &Arc<Desk>,
+        now: Instant,
+    ) -> Option<Arc<Link>> {
+        if let Some(link) = table.find(&key, now) {
+            return Some(link);
+        }
+        let (gate, peer) = (&self.service.gate, key.1);
+        let entered = if gate.admits(&peer) { gate.enter_source(&peer) } else { Err(Close::Denied) };
+        match entered {
+            Ok(source) => Some(self.start(table, key, desk, source, now)),
+            Err(close) => {
+                self.losses.refuse(&self.service.books, peer, close);
+                None
+            }
+        }
+    }
+
+    fn start(
+        self: &Arc<Self>,
+        table: &mut Table,
+        key: Key,
+        desk: &Arc<Desk>,
+        source: Option<SourceSlot>,
+        now: Instant,
+    ) -> Arc<Link> {
+        if table.count() >= self.most {
+            table.end_oldest(Close::Limit);
+        }
+        let link = table.insert(key, now);
+        let open = self.service.books.open(key.1, "datagram");
+        let session = Session::new(self.clone(), desk.clone(), link.clone(), open, source);
+        self.service.spawn(session.run());
+        if !std::mem::replace(&mut table.is_kept, true) {
+            self.service.spawn(self.clone().keep());
+        }
+        link
+    }
+
+    /// Sends a session's datagrams on, or lets them wait if there is room.
+    fn hand(&self, link: &Link, datagrams: &[&[u8]]) {
+        let room = |bytes: usize| {
+            let waiting = self.waiting.fetch_add(bytes, Ordering::Relaxed);
+            let has_room = waiting + bytes <= WAITING_BYTES;
+            if !has_room {
+                self.taken(bytes);
+            }
+            has_room
+        };
+        if let Err(close) = link.hand(datagrams, &self.losses, room) {
+            // The sender's next datagram begins anew.
+            self.lock().remove(link);
+            link.end(close);
         }
     }
 
@@ -150,90 +210,63 @@ impl Datagrams {
         self.waiting.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Counts a datagram that could not be passed on.
-    pub(super) fn drop_one(&self) {
-        self.dropped.inc();
+    /// A session's upstream has spoken.
+    pub(super) fn touch(&self, link: &Link) {
+        self.lock().touch(link, Instant::now());
     }
 
-    fn start(
-        self: &Arc<Self>,
-        table: &mut Table,
-        key: Key,
-        listener: &Arc<Listener>,
-        route: &Arc<Route>,
-        source: Option<SourceSlot>,
-    ) {
-        if table.entries.len() >= self.most {
-            table.forget_one();
-        }
-        let (sender, queue) = mpsc::channel(QUEUE);
-        table.last += 1;
-        let number = table.last;
-        table.entries.insert(key, Entry { number, queue: sender, is_used: false });
-        table.order.push_back((key, number));
-        table.tidy();
-        let open = self.service.books.open(key.1, "datagram");
-        let session = Session {
-            datagrams: self.clone(),
-            listener: listener.clone(),
-            route: route.clone(),
-            key,
-            number,
-            queue,
-            open,
-            _source: source,
-            is_answered: false,
-        };
-        self.service.spawn(session.run());
-    }
-
-    /// Ends a session unless a datagram has come for it in this moment.
-    pub(super) fn end(
-        &self,
-        key: &Key,
-        number: u64,
-        queue: &mpsc::Receiver<Vec<u8>>,
-        is_forced: bool,
-    ) -> bool {
+    /// A session is over.
+    pub(super) fn forget(&self, link: &Link) {
         let mut table = self.lock();
-        if !is_forced && !queue.is_empty() {
-            return false;
+        table.remove(link);
+        if table.count() == 0 {
+            self.emptied.notify_one();
         }
-        if table.entries.get(key).is_some_and(|entry| entry.number == number) {
-            table.entries.remove(key);
-        }
-        true
     }
 
-    fn lock(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Table {
-    /// Forgets the session that was silent longest: the first in order that has not spoken since it was last looked at.
-    fn forget_one(&mut self) {
-        while let Some((key, number)) = self.order.pop_front() {
-            match self.entries.get_mut(&key) {
-                Some(entry) if entry.number != number => {}
-                Some(entry) if entry.is_used => {
-                    entry.is_used = false;
-                    self.order.push_back((key, number));
+    /// Ends the sessions that fall silent, until there are none: one timer for all of them.
+    async fn keep(self: Arc<Self>) {
+        let ending = &self.service.ending;
+        let (mut idle, mut close) = (self.idle, Close::IdleTimeout);
+        while let Some(next) = self.expire(idle, close) {
+            tokio::select! {
+                biased;
+                () = ending.kill.cancelled() => {
+                    let mut table = self.lock();
+                    while table.end_oldest(Close::Grace) {}
                 }
-                Some(_) => {
-                    self.entries.remove(&key);
-                    return;
+                () = ending.drain.cancelled(), if close != Close::Drained => {
+                    (idle, close) = (idle.min(ending.drain_idle), Close::Drained);
                 }
-                None => {}
+                () = self.emptied.notified() => {}
+                () = sleep_until(next) => {}
             }
         }
     }
 
-    /// Throws the sessions that are gone out of the order, once they are the larger part.
-    fn tidy(&mut self) {
-        if self.order.len() > 2 * self.entries.len() + QUEUE {
-            let entries = &self.entries;
-            self.order.retain(|(key, number)| entries.get(key).is_some_and(|entry| entry.number == *number));
+    /// Ends those that were silent for so long; when the next one may be. `None`: there are no sessions.
+    fn expire(&self, idle: Duration, close: Close) -> Option<Instant> {
+        let mut table = self.lock();
+        let now = Instant::now();
+        loop {
+            let Some((link, active)) = table.oldest() else {
+                table.is_kept = false;
+                return None;
+            };
+            if active + idle > now {
+                return Some(active + idle);
+            }
+            // The search for an upstream has a limit of its own.
+            if link.is_reached() {
+                table.remove(&link);
+                link.end(close);
+            } else {
+                table.touch(&link, now);
+            }
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

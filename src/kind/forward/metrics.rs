@@ -31,3 +31,9 @@ pub(super) static CONNECT_SECONDS: Metric = Metric::histogram(
     NETWORK_SECONDS,
     "Time to reach the upstream, its name's look-up included.",
 );
+pub(super) static DROPPED_DATAGRAMS: Metric = Metric::counter(
+    "netjobs_forward_dropped_datagrams_total",
+    &["reason"],
+    "Datagrams that did not pass: `queue` (no room to wait), `cut` (more than 256 KiB), `denied` (`allow`, `deny`), `limit` \
+     (`max_per_source`), `too_big` (for the way), `kernel` (the listener's buffer was full), `unsent` (nobody there).",
+);

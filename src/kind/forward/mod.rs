@@ -9,10 +9,13 @@ mod gate;
 mod greet;
 mod health;
 mod inject;
+mod link;
+mod loss;
 mod metrics;
 mod proxy;
 mod serve;
 mod session;
+mod table;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -95,7 +98,8 @@ pub struct Forward {
     #[serde(default)]
     pub source: Option<Host>,
     /// The most senders of datagrams at a time; beyond it the one that was silent longest is forgotten. Default 4096, or
-    /// what the limit of open files allows.
+    /// what the limit of open files allows. A burst waits in the buffer of the listener's socket, for which 4 MiB are asked
+    /// and up to the sysctl `net.core.rmem_max` given; 1 MiB are asked for each sender's socket towards the upstream.
     #[serde(default)]
     pub sessions: Option<AtLeastOne>,
     /// Faults made on purpose, for tests: delay, jitter, a slow line, a break. For streams.
@@ -176,6 +180,7 @@ impl Kind for Forward {
         &metrics::SPLICED_BYTES,
         &metrics::UPSTREAM_UP,
         &metrics::CONNECT_SECONDS,
+        &metrics::DROPPED_DATAGRAMS,
     ];
     const USUAL: &'static [Reason] = &[Reason::AddressInUse, Reason::Permission];
 

@@ -57,7 +57,8 @@ const IDLE: Timespan = Timespan::secs(3600);
 pub(super) async fn run(spec: &Forward, cx: &Context) -> Result<Outcome, Error> {
     let listeners = cx.all_listeners();
     let service = Arc::new(Service::new(spec, cx, &listeners)?);
-    let datagrams = Datagrams::new(spec, service.clone());
+    let takes_datagrams = listeners.iter().any(|listener| Port::of(listener.socket()).is_some());
+    let datagrams = Datagrams::new(spec, service.clone(), cx.meters(), takes_datagrams);
     let targets: Vec<Vec<Arc<Target>>> = spec.to.iter().map(|to| to.targets(cx.meters())).collect();
     health::watch(spec, cx, &targets);
     let (failed, mut failure) = mpsc::channel(1);
@@ -72,8 +73,7 @@ pub(super) async fn run(spec: &Forward, cx: &Context) -> Result<Outcome, Error> 
         let address = listener.address.clone();
         service::spawn_loop(cx, &address, &failed, async move {
             if Port::of(listener.socket()).is_some() {
-                datagrams.listen(index, &listener, &route, &stop).await;
-                Ok(())
+                datagrams.listen(index, &listener, &route, &stop).await
             } else {
                 let descriptors = service.connector.shared.descriptors.clone();
                 let door = Door { service, route };
@@ -92,7 +92,7 @@ pub(super) async fn run(spec: &Forward, cx: &Context) -> Result<Outcome, Error> 
         return Err(error);
     }
     cx.drained().await;
-    Ok(Outcome::passed(service.books.samples()).with_detail(datagrams.detail()))
+    Ok(Outcome::passed(service.books.samples()).with_detail(datagrams.losses.detail()))
 }
 
 /// The targets of a listener: those that take what it takes, and of a range the one with its place.

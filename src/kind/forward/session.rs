@@ -1,258 +1,230 @@
-//! One sender of datagrams: its upstream, what goes there and what comes back, until it is silent.
+//! One sender of datagrams at work: the search for its upstream, and what comes back, until it is told that it is over.
 
-use std::{cell::RefCell, io, net::SocketAddr, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
-use tokio::{
-    io::Interest,
-    sync::mpsc,
-    time::{Instant, sleep_until},
-};
+use tokio::{task::yield_now, time::timeout};
 
 use super::{
     connect::Far,
-    datagram::{Datagrams, Key},
+    datagram::{Datagrams, Desk},
     gate::SourceSlot,
-    upstream::{Route, Target},
+    link::{Link, Reached, broken},
+    loss::Loss,
+    upstream::Busy,
 };
 use crate::{
     kind::service::Open,
     net::{
-        datagram::{LARGEST, Port},
-        hops,
-        listen::Listener,
+        datagram::{Connected, MOST, Room},
+        hops::{self, Hop},
         stream::Peer,
     },
     outcome::Close,
 };
 
-thread_local! {
-    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; LARGEST + 1]);
+/// How long answers wait for room on the client's side.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// A session. However it ends, the table lets go of it and what waits is counted as lost.
+pub(super) struct Session {
+    datagrams: Arc<Datagrams>,
+    desk: Arc<Desk>,
+    link: Arc<Link>,
+    /// Its share of what one source may take.
+    _source: Option<SourceSlot>,
+    /// Whether the upstream has answered.
+    is_answered: bool,
+    /// Answers for which there was no room.
+    late: Vec<Vec<u8>>,
+    /// Closed when the session is dropped.
+    open: Open,
 }
 
-/// A session that was just begun.
-pub(super) struct Session {
-    pub(super) datagrams: Arc<Datagrams>,
-    pub(super) listener: Arc<Listener>,
-    pub(super) route: Arc<Route>,
-    pub(super) key: Key,
-    pub(super) number: u64,
-    pub(super) queue: mpsc::Receiver<Vec<u8>>,
-    pub(super) open: Open,
-    /// Its share of what one source may take.
-    pub(super) _source: Option<SourceSlot>,
-    /// Whether the upstream has answered.
-    pub(super) is_answered: bool,
-}
+/// What a session holds as long as its upstream is reached.
+type Held = (Busy, Option<Hop>);
 
 impl Session {
+    pub(super) fn new(
+        datagrams: Arc<Datagrams>,
+        desk: Arc<Desk>,
+        link: Arc<Link>,
+        open: Open,
+        source: Option<SourceSlot>,
+    ) -> Self {
+        Self { datagrams, desk, link, _source: source, is_answered: false, late: vec![], open }
+    }
+
     /// From the choice of the upstream to the end.
     pub(super) async fn run(mut self) {
+        // The search takes much room, and only for a moment.
+        let close = match Box::pin(self.reach()).await {
+            Ok(_held) => self.pass().await,
+            Err(close) => close,
+        };
+        self.open.expect(close);
+        // A flood of sources pushes out one session for each of its datagrams.
+        let (datagrams, peer) = (&self.datagrams, &self.link.key.1);
+        if close == Close::Limit && !datagrams.losses.is_told(&datagrams.service.books, peer) {
+            self.open.hush();
+        }
+    }
+
+    async fn reach(&mut self) -> Result<Held, Close> {
         let service = self.datagrams.service.clone();
-        let (route, peer) = (self.route.clone(), self.key.1);
+        let (link, peer) = (self.link.clone(), self.link.key.1);
         let open = &mut self.open;
         let hops = &service.connector.shared.hops;
         let before = if let Peer::Ip(sender) = peer { hops.before(sender) } else { 0 };
-        let reached = tokio::select! {
-            biased;
-            () = service.ending.kill.cancelled() => Err(Close::Grace),
-            () = std::future::ready(()), if before >= hops::MOST => Err(Close::Loop),
-            reached = service.connector.reach(&route, &peer, true, |upstream| open.goes_to(upstream)) => reached,
-        };
-        let close = match reached {
-            Ok((far, target, _busy)) => {
-                let _hop = near(&far).map(|from| hops.enter(from, before));
-                self.pass(&far, &target).await
-            }
-            Err(close) => close,
-        };
-        self.datagrams.end(&self.key, self.number, &self.queue, true);
-        self.queue.close();
-        while let Ok(bytes) = self.queue.try_recv() {
-            self.datagrams.taken(bytes.len());
-            self.datagrams.drop_one();
+        if before >= hops::MOST {
+            return Err(Close::Loop);
         }
-        self.open.close(close);
+        let (far, target, busy) = tokio::select! {
+            biased;
+            // Nothing else tells a session that has no upstream yet.
+            () = link.told.notified() => return Err(link.over().unwrap_or(Close::Bug)),
+            reached = service.connector.reach(&self.desk.route, &peer, true, |upstream| open.goes_to(upstream)) => reached?,
+        };
+        let far = match far {
+            Far::Udp(udp) => Connected::udp(udp),
+            Far::Unixgram(unix) => Connected::unix(unix),
+            Far::Stream(_) => return Err(Close::NoUpstream),
+        };
+        let far = far.map_err(|_| Close::Resources)?;
+        // A socket that is connected to this machine itself may lead to another forward of ours.
+        let near = far
+            .addresses()
+            .filter(|(local, peer)| local.ip() == peer.ip() || local.ip().to_canonical().is_loopback());
+        let hop = near.map(|(local, _)| hops.enter(local, before));
+        self.link.reach(Reached { far, target });
+        Ok((busy, hop))
     }
 
-    /// Passes datagrams both ways until the session ends.
-    async fn pass(&mut self, far: &Far, target: &Target) -> Close {
-        let service = self.datagrams.service.clone();
-        let ending = &service.ending;
-        let mut idle = self.datagrams.idle;
-        let mut active = Instant::now();
-        let mut is_draining = false;
-        // What the upstream does not take now; nothing more is taken from the queue meanwhile.
-        let mut held: Option<Vec<u8>> = None;
+    /// Passes on what waited, and what comes back, until the session ends.
+    async fn pass(&mut self) -> Close {
+        let (link, datagrams) = (self.link.clone(), self.datagrams.clone());
+        let Some(reached) = link.reached() else { return Close::Bug };
+        let (mut is_behind, mut room) = (true, None);
         loop {
             tokio::select! {
                 biased;
-                () = ending.kill.cancelled() => return Close::Grace,
-                () = ending.drain.cancelled(), if !is_draining => {
-                    (idle, is_draining) = (idle.min(ending.drain_idle), true);
-                }
-                ready = writable(far), if held.is_some() => match ready.and_then(|()| offer(far, held.as_deref())) {
-                    Ok(false) => {}
-                    sent => {
-                        let bytes = held.take().unwrap_or_default();
-                        if let Some(close) = self.sent(sent, &bytes, target) {
-                            return close;
+                () = link.told.notified() => match link.over() {
+                    Some(close) => return close,
+                    None => is_behind = true,
+                },
+                flushed = flush(&link, reached, &datagrams, &mut room), if is_behind => match flushed {
+                    Ok(()) => (is_behind, room) = (false, None),
+                    Err(close) => return close,
+                },
+                ready = reached.far.ready() => match ready.and_then(|()| self.answer(reached)) {
+                    Ok(is_more) => {
+                        if !self.late.is_empty() {
+                            Box::pin(self.send_late(reached)).await;
                         }
-                        active = Instant::now();
+                        datagrams.touch(&link);
+                        if is_more {
+                            yield_now().await;
+                        }
                     }
-                },
-                bytes = self.queue.recv(), if held.is_none() => match bytes {
-                    Some(bytes) => {
-                        self.datagrams.taken(bytes.len());
-                        held = Some(bytes);
-                    }
-                    // The table has let go of it, to make room for another.
-                    None => return Close::Limit,
-                },
-                ready = readable(far) => match ready.and_then(|()| self.answer(far, target)) {
-                    Ok(Some(refused)) => {
-                        self.send_later(&refused, target).await;
-                        active = Instant::now();
-                    }
-                    Ok(None) => active = Instant::now(),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) => return broken(&error, target),
-                },
-                () = sleep_until(active + idle) => {
-                    if self.datagrams.end(&self.key, self.number, &self.queue, false) {
-                        return if is_draining { Close::Drained } else { Close::IdleTimeout };
-                    }
+                    Err(error) => return broken(&error, &reached.target),
                 }
             }
         }
     }
 
-    /// Counts a datagram that went to the upstream, or says why the session is over.
-    fn sent(&mut self, sent: io::Result<bool>, bytes: &[u8], target: &Target) -> Option<Close> {
-        match sent {
-            Ok(_) => {
-                self.open.passed(bytes.len(), 0);
-                target.received.add(bytes.len() as u64);
-                None
-            }
-            // Too large for UDP or for the way: this one is lost, the others are not.
-            Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
-                self.datagrams.drop_one();
-                None
-            }
-            Err(error) => Some(broken(&error, target)),
-        }
-    }
-
-    /// Reads an answer and sends it to the client; gives it back where the client's side is full.
-    fn answer(&mut self, far: &Far, target: &Target) -> io::Result<Option<Vec<u8>>> {
-        BUFFER.with_borrow_mut(|buffer| {
-            let length = match far {
-                Far::Udp(udp) => udp.try_recv(buffer)?,
-                Far::Unixgram(unix) => unix.try_recv(buffer)?,
-                Far::Stream(_) => return Err(io::ErrorKind::Unsupported.into()),
-            };
+    /// Reads answers and sends them to the client; those for which there is no room become late.
+    fn answer(&mut self, reached: &Reached) -> io::Result<bool> {
+        reached.far.receive(|arrivals| {
             if !std::mem::replace(&mut self.is_answered, true) {
-                target.answered();
+                reached.target.answered();
             }
-            let Some(port) = Port::of(self.listener.socket()) else { return Ok(None) };
-            if length > LARGEST {
-                self.datagrams.drop_one();
-                return Ok(None);
-            }
-            let sent = port.try_send(&buffer[..length], &self.key.1, self.key.2);
-            match sent {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    Ok(Some(buffer[..length].to_vec()))
-                }
-                sent => {
-                    self.answered(sent.is_ok(), length, target);
-                    Ok(None)
+            let mut answers: [&[u8]; MOST] = [&[]; MOST];
+            let mut count = 0;
+            for arrived in arrivals.iter() {
+                if arrived.is_cut {
+                    self.datagrams.losses.count(Loss::Cut, 1);
+                } else {
+                    answers[count] = arrived.bytes;
+                    count += 1;
                 }
             }
+            let gone = self.send(&answers[..count], reached);
+            self.late = answers[gone..count].iter().map(|bytes| bytes.to_vec()).collect();
         })
     }
 
-    /// Waits for room on the client's side: a moment for UDP, until it reads for a Unix socket.
-    async fn send_later(&mut self, bytes: &[u8], target: &Target) {
-        let Some(port) = Port::of(self.listener.socket()) else { return };
-        let ending = &self.datagrams.service.ending;
-        let sent = tokio::select! {
-            sent = port.send(bytes, &self.key.1, self.key.2) => sent,
-            () = sleep_until(Instant::now() + PATIENCE) => Err(io::ErrorKind::TimedOut.into()),
-            () = ending.kill.cancelled() => Err(io::ErrorKind::TimedOut.into()),
+    /// Sends answers until the client's side takes no more: how many were dealt with.
+    fn send(&mut self, answers: &[&[u8]], reached: &Reached) -> usize {
+        let (losses, (_, client, local)) = (&self.datagrams.losses, self.link.key);
+        let served = &self.desk.served;
+        let Ok(address) = served.address(&client) else {
+            // A Unix socket without a name.
+            losses.count(Loss::Unsent, answers.len() as u64);
+            return answers.len();
         };
-        self.answered(sent.is_ok(), bytes.len(), target);
-    }
-
-    fn answered(&mut self, is_sent: bool, length: usize, target: &Target) {
-        if is_sent {
-            self.open.passed(0, length);
-            target.sent.add(length as u64);
-        } else {
-            self.datagrams.drop_one();
+        let (mut gone, mut passed) = (0, 0);
+        while gone < answers.len() {
+            match served.send(answers[gone..].iter().map(|bytes| (*bytes, &address, local))) {
+                Ok(sent) => {
+                    passed += answers[gone..gone + sent].iter().map(|bytes| bytes.len()).sum::<usize>();
+                    gone += sent;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => {
+                    let is_large = error.raw_os_error() == Some(libc::EMSGSIZE);
+                    losses.count(if is_large { Loss::TooBig } else { Loss::Unsent }, 1);
+                    gone += 1;
+                }
+            }
         }
+        self.open.passed(0, passed);
+        reached.target.sent.add(passed as u64);
+        gone
+    }
+
+    /// Waits for room on the client's side: a moment for UDP, until it reads for a Unix socket.
+    async fn send_late(&mut self, reached: &Reached) {
+        let mut late = std::mem::take(&mut self.late);
+        let desk = self.desk.clone();
+        let Ok(room) = desk.served.room() else {
+            self.datagrams.losses.count(Loss::Queue, late.len() as u64);
+            return;
+        };
+        let all_gone = room.until(|| {
+            let answers: Vec<&[u8]> = late.iter().map(Vec::as_slice).collect();
+            let gone = self.send(&answers, reached);
+            late.drain(..gone);
+            if late.is_empty() { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+        });
+        // Where the time is over or the system fails, what is left is lost.
+        let _ = timeout(PATIENCE, all_gone).await;
+        self.datagrams.losses.count(Loss::Queue, late.len() as u64);
     }
 }
 
-/// Where a socket that is connected to this machine itself starts.
-fn near(far: &Far) -> Option<SocketAddr> {
-    let Far::Udp(udp) = far else { return None };
-    let (local, peer) = (udp.local_addr().ok()?, udp.peer_addr().ok()?);
-    (local.ip() == peer.ip() || local.ip().to_canonical().is_loopback()).then_some(local)
-}
-
-/// How long an answer waits for room on the client's side.
-const PATIENCE: std::time::Duration = std::time::Duration::from_millis(200);
-
-async fn writable(far: &Far) -> io::Result<()> {
-    match far {
-        Far::Udp(udp) => udp.writable().await,
-        Far::Unixgram(unix) => unix.writable().await,
-        Far::Stream(_) => Err(io::ErrorKind::Unsupported.into()),
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.datagrams.forget(&self.link);
+        // Whoever found it just before knows that it is gone.
+        self.link.end(Close::Bug);
+        self.link.clear(&self.datagrams.losses, |bytes| self.datagrams.taken(bytes));
+        self.open.passed(usize::try_from(self.link.received()).unwrap_or(usize::MAX), 0);
     }
 }
 
-/// Waits for an answer, or for word that the upstream is not there.
-async fn readable(far: &Far) -> io::Result<()> {
-    const BOTH: Interest = Interest::READABLE.add(Interest::ERROR);
-    // An error stands until somebody says that it was seen.
-    let seen = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
-    let error = match far {
-        Far::Udp(udp) if udp.ready(BOTH).await?.is_error() => {
-            let _ = udp.try_io(Interest::ERROR, seen);
-            udp.take_error()?
-        }
-        Far::Unixgram(unix) if unix.ready(BOTH).await?.is_error() => {
-            let _ = unix.try_io(Interest::ERROR, seen);
-            unix.take_error()?
-        }
-        Far::Udp(_) | Far::Unixgram(_) => None,
-        Far::Stream(_) => Some(io::ErrorKind::Unsupported.into()),
-    };
-    error.map_or(Ok(()), Err)
-}
-
-/// Sends to the upstream; `false` where it takes nothing now.
-fn offer(far: &Far, bytes: Option<&[u8]>) -> io::Result<bool> {
-    let bytes = bytes.unwrap_or_default();
-    let sent = match far {
-        Far::Udp(udp) => udp.try_send(bytes),
-        Far::Unixgram(unix) => unix.try_send(bytes),
-        Far::Stream(_) => Err(io::ErrorKind::Unsupported.into()),
-    };
-    match sent {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-        Err(error) => Err(error),
+/// Sends what waits for the upstream; where that is full, waits until it takes more.
+async fn flush(
+    link: &Link,
+    reached: &Reached,
+    datagrams: &Datagrams,
+    room: &mut Option<Room>,
+) -> Result<(), Close> {
+    let attempt = || link.flush(reached, &datagrams.losses, |bytes| datagrams.taken(bytes));
+    if let Ok(flushed) = attempt() {
+        return flushed;
     }
-}
-
-/// The upstream says no: it is tried last for a while, and the sender's next datagram begins anew.
-fn broken(error: &io::Error, target: &Target) -> Close {
-    target.failed();
-    match error.raw_os_error() {
-        Some(libc::ECONNREFUSED | libc::ECONNRESET | libc::ENOTCONN | libc::EPIPE) => Close::Refused,
-        Some(libc::ENOBUFS | libc::ENOMEM) => Close::Resources,
-        _ => Close::Unreachable,
+    if room.is_none() {
+        *room = Some(reached.far.room().map_err(|_| Close::Resources)?);
     }
+    let Some(room) = room else { return Ok(()) };
+    Box::pin(room.until(attempt)).await.map_err(|_| Close::Resources)?
 }

@@ -13,16 +13,14 @@ mod unix;
 use std::{
     collections::HashMap,
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
-    os::unix::net::UnixListener,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
+    os::unix::net::{UnixDatagram, UnixListener},
     path::Path,
     sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
 };
-
-use tokio::net::{UdpSocket, UnixDatagram};
 
 use crate::value::{Bind, Endpoint, Family, Host, Ports, SocketPath, many::path};
 
@@ -63,7 +61,7 @@ fn is_any_v4(endpoint: &Endpoint) -> bool {
     matches!(endpoint, Endpoint::Tcp(Host::Ip(ip), _) | Endpoint::Udp(Host::Ip(ip), _) if *ip == Ipv4Addr::UNSPECIFIED)
 }
 
-/// An open listening socket. One that takes connections belongs to no runtime: whoever accepts registers it with its own.
+/// An open listening socket, non-blocking. It belongs to no runtime: whoever serves it registers it with its own.
 #[derive(Debug)]
 pub enum Socket {
     /// TCP.

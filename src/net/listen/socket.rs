@@ -34,11 +34,18 @@ pub(super) fn open(net: Net, at: SocketAddr, only_v6: bool) -> io::Result<Socket
             if at.is_ipv6() {
                 setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
             }
+            // Tells with each datagram how many were dropped before it.
+            setsockopt(&socket, sockopt::RxqOvfl, &1)?;
             rights::with(Right::NetBindService, || socket.bind(&at.into()))?;
-            tokio::net::UdpSocket::from_std(socket.into()).map(Socket::Udp)
+            // A burst waits here until it is taken; the system cuts this to `net.core.rmem_max`, and no more is asked of it.
+            let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+            Ok(Socket::Udp(socket.into()))
         }
     }
 }
 
 /// As many as the system allows; it cuts this to `net.core.somaxconn`.
 pub(super) const BACKLOG: i32 = 4096;
+
+/// What a UDP listener asks for; the kernel counts a small datagram as some 800 bytes.
+const RECEIVE_BUFFER: usize = 4 << 20;

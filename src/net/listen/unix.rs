@@ -11,7 +11,6 @@ use std::{
 
 use nix::sys::stat::{Mode, fchmod};
 use socket2::{Domain, SockAddr, Type};
-use tokio::net::UnixDatagram;
 
 use super::{Socket, socket::BACKLOG};
 use crate::{
@@ -38,7 +37,7 @@ pub(super) fn open(endpoint: &Endpoint) -> io::Result<(Socket, Option<Guard>)> {
         socket.listen(BACKLOG)?;
         Socket::Unix(socket.into())
     } else {
-        Socket::Unixgram(UnixDatagram::from_std(socket.into())?)
+        Socket::Unixgram(socket.into())
     };
     Ok((socket, guard))
 }

@@ -10,14 +10,14 @@ use tokio::{
 
 use super::{PATIENCE, Service, noise, process, spec};
 
-async fn socket(bind: &str) -> (UdpSocket, SocketAddr) {
+pub(super) async fn socket(bind: &str) -> (UdpSocket, SocketAddr) {
     let socket = UdpSocket::bind(bind).await.unwrap();
     let address = socket.local_addr().unwrap();
     (socket, address)
 }
 
 /// A forward to a socket of the test's own, and a client connected to it.
-async fn through(options: &str) -> (Service, UdpSocket, UdpSocket) {
+pub(super) async fn through(options: &str) -> (Service, UdpSocket, UdpSocket) {
     let (far, to) = socket("127.0.0.1:0").await;
     let yaml = format!("{{ listen: 'udp://127.0.0.1:0', to: 'udp://{to}'{options} }}");
     let service = Service::forward(&yaml).await;
@@ -26,7 +26,7 @@ async fn through(options: &str) -> (Service, UdpSocket, UdpSocket) {
     (service, client, far)
 }
 
-async fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
+pub(super) async fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
     let mut buffer = vec![0; 65_536];
     let (length, from) = timeout(PATIENCE, socket.recv_from(&mut buffer)).await.expect("it comes").unwrap();
     buffer.truncate(length);
@@ -34,7 +34,7 @@ async fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
 }
 
 /// Stops a forward whose sessions are still open.
-async fn end(service: Service) -> Vec<Close> {
+pub(super) async fn end(service: Service) -> Vec<Close> {
     service.stop.kill.cancel();
     service.end().await.1
 }

@@ -109,6 +109,32 @@ async fn datagrams_come_back_as_they_were() {
     service.end().await;
 }
 
+/// Case 55: much at once comes back as it was, to whom it belongs, and never more than came.
+#[tokio::test]
+async fn a_burst_of_datagrams_is_answered_one_by_one() {
+    let service = Service::echo("{ listen: 'udp://127.0.0.1:0' }").await;
+    let (first, second) =
+        (client("127.0.0.1:0", service.at(0)).await, client("127.0.0.2:0", service.at(0)).await);
+    let text = |name: &str, number: usize| format!("{name}{}", "x".repeat(number)).into_bytes();
+    for number in 0..100 {
+        first.send(&text("first", number)).await.unwrap();
+        second.send(&text("second", number)).await.unwrap();
+    }
+    let mut bytes = 0;
+    for (name, client) in [("first", &first), ("second", &second)] {
+        let mut buffer = [0; 256];
+        for number in 0..100 {
+            let length = timeout(PATIENCE, client.recv(&mut buffer)).await.unwrap().unwrap();
+            assert_eq!(buffer[..length], text(name, number));
+            bytes += length as u64;
+        }
+    }
+    let (outcome, _) = service.end().await;
+    let samples = &outcome.samples[0];
+    assert_eq!(samples.find("received_bytes"), Some(&Sample::Count(bytes)));
+    assert_eq!(samples.find("sent_bytes"), Some(&Sample::Count(bytes)));
+}
+
 /// Case 55: a datagram that another echo on the same port might have sent, by forgery, is not answered.
 #[tokio::test]
 async fn two_echoes_do_not_talk_for_ever() {
@@ -135,7 +161,7 @@ async fn an_echo_does_not_answer_another_listener_of_its_process() {
     let listen = Listen { path: "listen".into(), bind: "udp://127.0.0.2:0".parse().unwrap() };
     let other = process.listeners.open(&listen, &process.resolver).await.unwrap().remove(0);
     let Socket::Udp(twin) = other.socket() else { panic!("it is UDP") };
-    twin.send_to(b"forged", echo.at(0)).await.unwrap();
+    twin.send_to(b"forged", echo.at(0)).unwrap();
     let honest = client("127.0.0.1:0", echo.at(0)).await;
     honest.send(b"x").await.unwrap();
     let mut buffer = [0; 16];

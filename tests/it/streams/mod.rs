@@ -9,6 +9,7 @@ mod descriptors;
 mod echo;
 mod ends;
 mod exchange;
+mod floods;
 mod forward;
 mod haproxy;
 mod inject;
