@@ -24,7 +24,7 @@ use splice::Mode;
 const SCRATCH: usize = 64 << 10;
 
 /// After so many bytes a poll ends.
-const SHARE: usize = 1 << 20;
+const SHARE: usize = 256 << 10;
 
 /// After so many bytes the counters are told.
 const PUBLISH: u64 = 64 << 10;
