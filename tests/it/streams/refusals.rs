@@ -98,12 +98,17 @@ fn injected(calls: &str, inject: &str) -> Forward {
     Forward::start(&strace, "")
 }
 
+/// So much that a direction splices also where a loaded machine hands it over in lumps.
+fn bulk() -> Vec<u8> {
+    noise(20, 999_983).repeat(32)
+}
+
 /// Case 19: each direction tries once, and goes on by copying.
 #[test]
 fn without_a_pipe_bytes_are_copied() {
     let forward = injected("pipe2", "pipe2:error=ENFILE");
     let (client, far) = forward.connect();
-    send(client, far, &noise(19, 8_000_000));
+    send(client, far, &bulk());
     forward.wait_for("netjobs_forward_closes_total{", 1);
     assert_eq!(forward.value("netjobs_relay_fallbacks_total"), 1);
     assert_eq!(forward.value("netjobs_forward_spliced_bytes_total"), 0);
@@ -115,7 +120,7 @@ fn a_kernel_that_refuses_to_splice_costs_no_byte() {
     for when in ["1+", "2+", "3+", "8+"] {
         let forward = injected("splice", &format!("splice:error=EINVAL:when={when}"));
         let (client, far) = forward.connect();
-        send(client, far, &noise(20, 8_000_000));
+        send(client, far, &bulk());
         forward.wait_for("netjobs_forward_closes_total{", 1);
         assert_eq!(forward.value("netjobs_relay_fallbacks_total"), 1, "when {when}");
         assert_eq!(
