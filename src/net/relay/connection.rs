@@ -57,7 +57,7 @@ impl<'a> Relay<'a> {
     }
 
     /// Runs to the end.
-    pub(super) async fn run(mut self, ending: &Ending) -> Close {
+    pub(super) async fn run(&mut self, ending: &Ending) -> Close {
         let mut timer = pin!(sleep_until(self.next()));
         let mut drain = pin!(ending.drain.cancelled());
         let mut finish = pin!(ending.finish.cancelled());

@@ -1,6 +1,6 @@
 //! One direction of a relay: takes bytes from one end and hands them on at once; keeps only what the peer refuses.
 //!
-//! Small reads are copied through the thread's scratch; after some full ones the kernel moves the bytes itself (`splice`).
+//! Small reads are copied through the thread's scratch; after some large ones the kernel moves the bytes itself (`splice`).
 //! The invariant: it reads only while it holds nothing, so at most one scratch or one pipe full is ever held, and a peer
 //! that does not read blocks its source. It never awaits; one poll moves about `SHARE` bytes, so that a busy connection
 //! cannot starve its neighbours. An idle direction has neither a buffer nor a pipe.
@@ -200,7 +200,7 @@ impl Direction {
             if let Some(watch) = &mut self.lane.watch {
                 watch.see(bytes);
             }
-            self.mode.copied(count == SCRATCH);
+            self.mode.copied(count);
             let mut written = 0;
             while written < count {
                 match self.poll_write(cx, ends, &bytes[written..]) {

@@ -88,7 +88,7 @@ async fn an_idle_connection_is_small() {
     let ending = ending(Duration::ZERO);
     let relay =
         relay(Stream::Unix(near), Stream::Unix(far), Lane::default(), Lane::default(), &LIMITS, &ending);
-    assert!(size_of_val(&relay) <= 1000, "{}", size_of_val(&relay));
+    assert!(size_of_val(&relay) <= 1024, "{}", size_of_val(&relay));
     drop((client, server));
     assert_eq!(relay.await.close, Close::Finished);
 }

@@ -64,7 +64,10 @@ async fn a_peer_that_vanished_is_told_from_one_that_does_not_read() {
     let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let near_deaf = TcpStream::connect(deaf.local_addr().unwrap()).unwrap();
     let mut deaf_far = deaf.accept().unwrap().0;
-    lab.far.sh("ip link set dev link down");
+    // As a host that lost its power: nothing arrives, nothing is answered, and here the link stays up.
+    lab.far.sh(
+        "nft add table inet t; nft add chain inet t i '{ type filter hook input priority 0; policy drop; }'",
+    );
     let (idle_limit, half_closed) = (Duration::from_hours(1), Duration::from_mins(5));
     let limits = Limits { idle: idle_limit, half_closed, vanished: VANISHED, abort: Abort::Reset };
     let (ending, deaf_ending) = (ending(), ending());
@@ -92,9 +95,9 @@ async fn a_peer_that_vanished_is_told_from_one_that_does_not_read() {
     };
     let ((owing, idle), deaf) = timeout(PATIENCE, async { tokio::join!(both, deaf) }).await.unwrap();
     assert_eq!(owing.0.close, Close::Vanished);
-    assert!(owing.1 >= VANISHED && owing.1 < VANISHED * 2, "{owing:?}");
+    assert!(owing.1 >= VANISHED && owing.1 < VANISHED * 5 / 2, "{owing:?}");
     assert_eq!(idle.0.close, Close::Vanished);
-    assert!(idle.1 >= VANISHED && idle.1 < VANISHED * 5 / 2, "{idle:?}");
+    assert!(idle.1 >= VANISHED && idle.1 < VANISHED * 3, "{idle:?}");
     assert_eq!(deaf.close, Close::Grace, "a peer that lives is left alone");
     let mut got = [0; 1000];
     deaf_far.read_exact(&mut got).unwrap();

@@ -17,16 +17,20 @@ use crate::{
 /// How bytes are moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// By copies; so many reads in a row were full.
-    Copy { full: u8 },
+    /// By copies; so many reads in a row were large.
+    Copy { large: u8 },
     /// By the kernel; so many in a row were small.
     Splice { small: u8 },
     /// By copies, whatever comes: they are to be seen or counted, or the kernel has refused.
     CopyForGood,
 }
 
-/// After so many full reads in a row the kernel is to move the rest.
-const FULL: u8 = 3;
+/// After so many large reads in a row the kernel is to move the rest.
+const LARGES: u8 = 2;
+
+/// From here on a read is large. Not only a full one: where the source is on another machine, or waits for its turn on this
+/// one, bytes come in lumps.
+const LARGE: usize = 32 << 10;
 
 /// After so many small ones in a row bytes are copied again.
 const SMALLS: u8 = 3;
@@ -35,13 +39,13 @@ const SMALLS: u8 = 3;
 const SMALL: usize = 16 << 10;
 
 impl Mode {
-    pub(super) const COPY: Self = Self::Copy { full: 0 };
+    pub(super) const COPY: Self = Self::Copy { large: 0 };
 
-    /// A read was copied.
-    pub(super) fn copied(&mut self, is_full: bool) {
+    /// So many bytes were copied at once.
+    pub(super) fn copied(&mut self, count: usize) {
         *self = match *self {
-            Self::Copy { full } if is_full && full + 1 < FULL => Self::Copy { full: full + 1 },
-            Self::Copy { .. } if is_full => Self::Splice { small: 0 },
+            Self::Copy { large } if count >= LARGE && large + 1 < LARGES => Self::Copy { large: large + 1 },
+            Self::Copy { .. } if count >= LARGE => Self::Splice { small: 0 },
             Self::Copy { .. } => Self::COPY,
             other => other,
         }
@@ -72,7 +76,7 @@ impl Direction {
             none => match Lease::new() {
                 Ok(Some(pipe)) => none.insert(pipe),
                 Ok(None) => {
-                    // All are in use now; that may be over after the next full reads.
+                    // All are in use now; that may be over after the next large reads.
                     self.mode = Mode::COPY;
                     return Poll::Ready(Ok(None));
                 }
@@ -144,11 +148,11 @@ mod tests {
     #[test]
     fn it_takes_a_row_to_change_the_mode() {
         let mut mode = Mode::COPY;
-        for is_full in [true, true, false, true, true] {
-            mode.copied(is_full);
+        for count in [LARGE, LARGE - 1, LARGE] {
+            mode.copied(count);
             assert!(matches!(mode, Mode::Copy { .. }));
         }
-        mode.copied(true);
+        mode.copied(LARGE);
         assert_eq!(mode, Mode::Splice { small: 0 });
         for count in [1, 1, SMALL, 1, 1] {
             mode.spliced(count);
@@ -157,7 +161,7 @@ mod tests {
         mode.spliced(1);
         assert_eq!(mode, Mode::COPY);
         let mut refused = Mode::CopyForGood;
-        (0..9).for_each(|_| refused.copied(true));
+        (0..9).for_each(|_| refused.copied(LARGE));
         assert_eq!(refused, Mode::CopyForGood);
     }
 }
