@@ -21,10 +21,6 @@ const FAULTS: &[RangeInclusive<u32>] = &[5..=8, 19..=22, 58..=60];
 /// engine's own tests hold them.
 const ELSEWHERE: &[RangeInclusive<u32>] = &[37..=40, 59..=59];
 
-/// Cases of the forward's list, and faults, that no test names yet.
-const MISSING: [&[u32]; 2] =
-    [&[11, 12, 13, 14, 15, 18, 19, 20, 25, 26, 29, 31, 32, 33, 35, 36, 44, 45, 51], &[21, 22, 58, 59, 60]];
-
 #[test]
 fn each_case_is_named_by_a_test() {
     let mut named = [Numbers::new(), Numbers::new()];
@@ -39,10 +35,7 @@ fn each_case_is_named_by_a_test() {
     let wanted = [&all(FORWARD) - &all(ELSEWHERE), all(FAULTS)];
     for (index, list) in ["forward's list", "list of faults"].into_iter().enumerate() {
         let missing: Vec<_> = wanted[index].difference(&named[index]).copied().collect();
-        assert_eq!(
-            missing, MISSING[index],
-            "cases of the {list} without a test, and those that are known to be"
-        );
+        assert!(missing.is_empty(), "no test names these cases of the {list}: {missing:?}");
     }
 }
 
