@@ -94,14 +94,6 @@ impl Drop for Accepted {
 }
 
 impl Stream {
-    /// Sets a connection of a service up: no delay. Whether its peer is there the relay finds out, where that takes long.
-    pub fn prepare(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(tcp) => tcp.set_nodelay(true),
-            Self::Unix(_) => Ok(()),
-        }
-    }
-
     /// Lets the kernel ask a peer that has been silent for `limit`, and break off when as much again has passed without an
     /// answer.
     pub fn keep_alive(&self, limit: Duration) -> io::Result<()> {
@@ -304,7 +296,6 @@ mod tests {
     async fn a_peer_is_asked_for_and_may_take_its_time() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = Stream::Tcp(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
-        stream.prepare().unwrap();
         stream.keep_alive(Duration::from_mins(1)).unwrap();
         let Stream::Tcp(tcp) = &stream else { panic!("it is TCP") };
         let socket = SockRef::from(tcp);

@@ -11,9 +11,14 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread,
+    time::Duration,
 };
 
-use tokio::runtime::{Builder, Handle};
+use tokio::{
+    runtime::{Builder, Handle},
+    sync::Notify,
+    time::sleep,
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// All workers of the process.
@@ -24,9 +29,17 @@ pub struct Workers(OnceLock<Vec<Arc<Worker>>>);
 struct Worker {
     number: usize,
     handle: Handle,
-    seats: AtomicUsize,
+    load: Arc<Load>,
     /// Ends the thread with the last who holds the worker; `None`: it is the runtime of whoever asked.
     _stop: Option<DropGuard>,
+}
+
+/// What a worker carries.
+#[derive(Debug, Default)]
+struct Load {
+    seats: AtomicUsize,
+    /// Wakes the tick when the first seat is taken.
+    taken: Notify,
 }
 
 /// A place on a worker for a connection or a listener, counted until it is dropped.
@@ -40,6 +53,9 @@ const MOST: usize = 64;
 /// request wait for sixty turns of the large transfers beside it.
 const POLLS: u32 = 8;
 
+/// Shorter than the usual limits of connections, and long enough to cost nothing.
+const TICK: Duration = Duration::from_millis(250);
+
 thread_local! {
     static NUMBER: Cell<usize> = const { Cell::new(usize::MAX) };
 }
@@ -49,10 +65,10 @@ impl Workers {
     pub fn seat(&self) -> Seat {
         let workers = self.0.get_or_init(start);
         let here = NUMBER.get();
-        let load = |worker: &&Arc<Worker>| (worker.seats.load(Ordering::Relaxed), worker.number != here);
-        let Some(worker) = workers.iter().min_by_key(load) else { return Seat(Arc::new(Worker::own())) };
-        worker.seats.fetch_add(1, Ordering::Relaxed);
-        Seat(worker.clone())
+        let load = |worker: &&Arc<Worker>| (worker.load.seats.load(Ordering::Relaxed), worker.number != here);
+        let worker = workers.iter().min_by_key(load).cloned();
+        let worker = worker.unwrap_or_else(|| Arc::new(Worker::own()));
+        Seat::on(worker)
     }
 }
 
@@ -68,16 +84,38 @@ impl Worker {
         let handle = runtime.handle().clone();
         let stop = CancellationToken::new();
         let stopped = stop.clone();
+        let load = Arc::<Load>::default();
+        let ticking = load.clone();
         thread::Builder::new().name(format!("relay-{number}")).spawn(move || {
             NUMBER.set(number);
-            runtime.block_on(stopped.cancelled());
+            runtime.block_on(stopped.run_until_cancelled(tick(ticking)));
         })?;
-        Ok(Self { number, handle, seats: AtomicUsize::new(0), _stop: Some(stop.drop_guard()) })
+        Ok(Self { number, handle, load, _stop: Some(stop.drop_guard()) })
     }
 
     /// Where no thread can be started, the caller's runtime carries its connections too.
     fn own() -> Self {
-        Self { number: usize::MAX, handle: Handle::current(), seats: AtomicUsize::new(1), _stop: None }
+        Self { number: usize::MAX, handle: Handle::current(), load: Arc::default(), _stop: None }
+    }
+}
+
+/// Keeps a timer ahead of all those of connections: one that becomes the earliest would wake the runtime by a system call,
+/// and each new connection's would.
+async fn tick(load: Arc<Load>) {
+    loop {
+        while load.seats.load(Ordering::Relaxed) == 0 {
+            load.taken.notified().await;
+        }
+        sleep(TICK).await;
+    }
+}
+
+impl Seat {
+    fn on(worker: Arc<Worker>) -> Self {
+        if worker.load.seats.fetch_add(1, Ordering::Relaxed) == 0 {
+            worker.load.taken.notify_one();
+        }
+        Self(worker)
     }
 }
 
@@ -92,7 +130,7 @@ impl Deref for Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.seats.fetch_sub(1, Ordering::Relaxed);
+        self.0.load.seats.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

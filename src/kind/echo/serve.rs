@@ -117,8 +117,6 @@ impl Host for Door {
         let carry = async move {
             let place = (slot, seat);
             let Ok(client) = client.register() else { return open.close(Close::Resources) };
-            // What fails here is a connection that is gone already; the relay finds out why.
-            let _ = client.prepare();
             let lane = Lane { watch: service.watch.clone().map(Box::new), ..Lane::default() };
             let end = relay::echo(client, lane, &service.limits, &service.ending).await;
             // Free before the books say so: who hears of the close may come in.

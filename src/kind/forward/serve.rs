@@ -186,10 +186,6 @@ impl Service {
             Ok(_) => return refuse(client, Close::NoUpstream),
             Err(close) => return refuse(client, close),
         };
-        for stream in [&client, &upstream] {
-            // What fails here is a connection that is gone already; the relay finds out why.
-            let _ = stream.prepare();
-        }
         if let Some(header) = self.proxy.header(&ends)
             && let Err(close) = Box::pin(self.proxy.send(&header, &client, &upstream)).await
         {

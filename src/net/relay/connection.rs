@@ -88,8 +88,13 @@ impl<'a> Relay<'a> {
     /// Moves what can be moved; ready when the connection is over.
     fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
         let before = self.total();
-        for direction in self.directions.iter_mut() {
-            if let Some(cause) = direction.poll(cx, self.ends, self.broken.is_some()) {
+        let mut open = self.directions.iter().filter(|direction| !direction.is_over()).count();
+        for direction in self.directions.iter_mut().filter(|direction| !direction.is_over()) {
+            // Where a side has broken off, its peer must not see a clean end; that of the last direction is the close itself.
+            let passes_end = self.broken.is_none() && open > 1;
+            let cause = direction.poll(cx, self.ends, passes_end);
+            open -= usize::from(direction.is_over());
+            if let Some(cause) = cause {
                 let close = *self.broken.get_or_insert(broken(cause.end, &cause.error));
                 if cause.is_read_empty {
                     return Poll::Ready(close);
@@ -231,16 +236,16 @@ impl<'a> Relay<'a> {
     fn end(&mut self, close: Close) {
         self.directions.iter_mut().for_each(Way::publish);
         let in_order = match close {
-            Close::Finished => true,
             Close::Drained => !self.is_blocked(),
             Close::Grace | Close::Injected => false,
             _ => self.limits.abort == Abort::Fin,
         };
         for end in self.ends {
-            if in_order {
-                end.finish();
-            } else {
-                end.reset_on_close();
+            match close {
+                // Both have said that they are done: nothing is unread, and dropping them says it to both.
+                Close::Finished => {}
+                _ if in_order => end.finish(),
+                _ => end.reset_on_close(),
             }
         }
     }

@@ -131,13 +131,12 @@ impl Direction {
         self.published = self.passed;
     }
 
-    /// Moves what can be moved. With `is_broken` an end of file is no longer passed on: the peer must not take it for a
-    /// clean end.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, ends: &[Stream], is_broken: bool) -> Option<Break> {
+    /// Moves what can be moved. Without `passes_end` an end of file is not passed on: what comes next tells the peer.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, ends: &[Stream], passes_end: bool) -> Option<Break> {
         if self.state == State::Over {
             return None;
         }
-        let moved = self.poll_move(cx, ends, is_broken);
+        let moved = self.poll_move(cx, ends, passes_end);
         self.release();
         if self.passed.bytes - self.published.bytes >= PUBLISH {
             self.publish();
@@ -156,13 +155,13 @@ impl Direction {
         &mut self,
         cx: &mut Context<'_>,
         ends: &[Stream],
-        is_broken: bool,
+        passes_end: bool,
     ) -> Poll<Result<(), Break>> {
         let mut share = SHARE;
         loop {
             ready!(self.poll_held(cx, ends))?;
             if self.state == State::Ended {
-                if !is_broken {
+                if passes_end {
                     // It fails only where the peer has broken off, which its own direction tells.
                     ends[usize::from(self.to)].finish();
                 }

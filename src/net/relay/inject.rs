@@ -118,8 +118,8 @@ impl Injected {
     }
 
     /// Moves what can be moved. A break passes at once, ahead of all that waits.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, ends: &[Stream], is_broken: bool) -> Option<Break> {
-        let moved = self.poll_move(cx, ends, is_broken);
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, ends: &[Stream], passes_end: bool) -> Option<Break> {
+        let moved = self.poll_move(cx, ends, passes_end);
         self.publish();
         match moved {
             Poll::Pending => None,
@@ -139,7 +139,7 @@ impl Injected {
         &mut self,
         cx: &mut Context<'_>,
         ends: &[Stream],
-        is_broken: bool,
+        passes_end: bool,
     ) -> Poll<Result<State, (u8, io::Error)>> {
         // Enough to fill the line once; then the neighbours have their turn.
         for _ in 0..MOST / CHUNK {
@@ -151,7 +151,7 @@ impl Injected {
                     self.state = State::Cutting(now + PATIENCE);
                 }
                 State::Ended(at) if !self.holds() && at <= now => {
-                    if !is_broken {
+                    if passes_end {
                         // It fails only where the peer has broken off, which its own direction tells.
                         ends[usize::from(self.to)].finish();
                     }

@@ -28,10 +28,10 @@ impl Way {
     }
 
     /// Moves what can be moved.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, ends: &[Stream], is_broken: bool) -> Option<Break> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, ends: &[Stream], passes_end: bool) -> Option<Break> {
         match self {
-            Self::Plain(direction) => direction.poll(cx, ends, is_broken),
-            Self::Injected(injected) => injected.poll(cx, ends, is_broken),
+            Self::Plain(direction) => direction.poll(cx, ends, passes_end),
+            Self::Injected(injected) => injected.poll(cx, ends, passes_end),
         }
     }
 
