@@ -279,12 +279,7 @@ pub(super) fn spawn_loop(
 /// How the connections of a run are told to end.
 pub(super) fn ending(cx: &Context) -> Ending {
     let stop = cx.stop();
-    Ending {
-        drain: stop.drain.clone(),
-        drain_idle: stop.drain_idle,
-        finish: tokio_util::sync::CancellationToken::new(),
-        kill: stop.kill.clone(),
-    }
+    Ending { drain: stop.drain.clone(), drain_idle: stop.drain_idle, finish: None, kill: stop.kill.clone() }
 }
 
 #[cfg(test)]

@@ -31,6 +31,8 @@ struct Service {
     slots: Arc<Semaphore>,
     limits: Limits,
     ending: Ending,
+    /// Cancelled once the message of `stop_on` has come.
+    finish: CancellationToken,
     watch: Option<Watch>,
     tasks: TaskTracker,
 }
@@ -74,7 +76,7 @@ pub(super) async fn run(spec: &Echo, cx: &Context) -> Result<Outcome, Error> {
         return Err(error);
     }
     if told.is_cancelled() {
-        service.ending.finish.cancel();
+        service.finish.cancel();
         // A client that never reads its answer does not keep a service that was told to end.
         if timeout(cx.stop().drain_idle, cx.drained()).await.is_err() {
             service.ending.kill.cancel();
@@ -89,12 +91,15 @@ impl Service {
         let idle = spec.idle_timeout.0;
         let mut ending = service::ending(cx);
         ending.kill = ending.kill.child_token();
+        let finish = CancellationToken::new();
+        ending.finish = spec.stop_on.is_some().then(|| finish.clone());
         Self {
             shared: cx.shared().clone(),
             books,
             slots: Arc::new(Semaphore::new(spec.max_connections.0 as usize)),
             limits: Limits { idle, half_closed: idle, vanished: relay::VANISHED, abort: Abort::Reset },
             ending,
+            finish,
             watch: spec.stop_on.as_ref().map(|word| Watch::new(word.as_bytes(), told.clone())),
             tasks: cx.tasks().clone(),
         }

@@ -78,7 +78,7 @@ impl Connector {
             let started = Instant::now();
             match self.connect(&target.endpoint, is_datagram, before).await {
                 Ok((far, hop)) => {
-                    busy.hop = hop;
+                    busy.hop = hop.map(Box::new);
                     // A datagram socket connects to nobody: only an answer shows that the upstream is there.
                     if !is_datagram {
                         target.reached(started.elapsed());

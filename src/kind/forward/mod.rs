@@ -2,6 +2,7 @@
 //!
 //! Not a proxy of any protocol: bytes pass as they are. FIN passes as FIN and RST as RST; every close has a reason.
 
+mod carry;
 mod check;
 mod connect;
 mod datagram;

@@ -6,31 +6,28 @@ use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Forward, OnAbort, OnFull,
-    connect::{Connector, Far, Own},
+    Forward, OnAbort, OnFull, carry,
+    connect::{Connector, Own},
     datagram::Datagrams,
-    gate::{Gate, Slot},
+    gate::Gate,
     health, metrics,
     proxy::Proxy,
-    upstream::{Busy, Route, Target},
+    upstream::{Route, Target},
 };
 use crate::{
     context::Context,
     kind::{
         Error,
-        service::{self, Books, Families, Open},
+        service::{self, Books, Families},
     },
-    meter::Counter,
     net::{
         accept::{self, Full, Host},
         datagram::Port,
-        descriptors::Claim,
         dial::{Options, Source},
         listen::Listener,
         rate::Bucket,
-        relay::{self, Abort, End, Ending, Faults, Lane, Limits},
-        stream::{Accepted, Stream},
-        workers::Workers,
+        relay::{self, Abort, Ending, Faults, Limits},
+        stream::Accepted,
     },
     outcome::{Close, Outcome},
     value::{self, Endpoint, Timespan},
@@ -43,11 +40,11 @@ pub(super) struct Service {
     pub(super) connector: Connector,
     pub(super) ending: Ending,
     pub(super) proxy: Proxy,
-    faults: Option<Arc<Faults>>,
-    limits: Limits,
-    up: Option<Arc<Bucket>>,
-    down: Option<Arc<Bucket>>,
-    tasks: TaskTracker,
+    pub(super) faults: Option<Arc<Faults>>,
+    pub(super) limits: Limits,
+    pub(super) up: Option<Arc<Bucket>>,
+    pub(super) down: Option<Arc<Bucket>>,
+    pub(super) tasks: TaskTracker,
 }
 
 /// A connection without a byte for so long is ended.
@@ -158,71 +155,10 @@ impl Service {
         Ok(Self { books, gate, connector, ending, proxy, faults, limits, up, down, tasks })
     }
 
-    fn workers(&self) -> &Workers {
-        &self.connector.shared.workers
-    }
-
     /// Starts a task that `Context::drained` waits for.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(task);
     }
-
-    /// One connection from its header, if it has one, and its upstream's choice to its end.
-    async fn forward(&self, client: Stream, route: &Route, open: &mut Open, claim: Claim) -> End {
-        let (ends, _source) = if self.proxy.accepts() {
-            // Boxed: most connections have no header, and none keeps room for it.
-            match Box::pin(self.greet(&client, open)).await {
-                Ok(greeted) => greeted,
-                Err(close) => return refuse(client, close),
-            }
-        } else {
-            (self.proxy.ends(&client, open.peer), None)
-        };
-        // Boxed: an idle connection does not keep the room that connecting takes.
-        let reached = Box::pin(self.reach(&client, route, open)).await;
-        drop(claim);
-        let (upstream, target, _busy) = match reached {
-            Ok((Far::Stream(upstream), target, busy)) => (upstream, target, busy),
-            Ok(_) => return refuse(client, Close::NoUpstream),
-            Err(close) => return refuse(client, close),
-        };
-        if let Some(header) = self.proxy.header(&ends)
-            && let Err(close) = Box::pin(self.proxy.send(&header, &client, &upstream)).await
-        {
-            return refuse(client, close);
-        }
-        let lane = |counter: &Counter, bucket: &Option<Arc<Bucket>>| Lane {
-            counter: counter.clone(),
-            spliced: target.spliced.clone(),
-            bucket: bucket.clone(),
-            watch: None,
-            faults: self.faults.clone(),
-        };
-        let (up, down) = (lane(&target.received, &self.up), lane(&target.sent, &self.down));
-        relay::relay(client, upstream, up, down, &self.limits, &self.ending).await
-    }
-
-    /// Connects to an upstream while the client stays.
-    async fn reach(
-        &self,
-        client: &Stream,
-        route: &Route,
-        open: &mut Open,
-    ) -> Result<(Far, Arc<Target>, Busy), Close> {
-        let peer = open.peer;
-        tokio::select! {
-            biased;
-            () = self.ending.kill.cancelled() => Err(Close::Grace),
-            () = client.broken() => Err(Close::ClientReset),
-            reached = self.connector.reach(route, &peer, false, |upstream| open.goes_to(upstream)) => reached,
-        }
-    }
-}
-
-/// Breaks a client off that cannot be served.
-fn refuse(client: Stream, close: Close) -> End {
-    client.reset();
-    End::without_bytes(close)
 }
 
 /// Takes the connections of one listener.
@@ -250,7 +186,7 @@ impl Host for Door {
             }
         };
         open.expect(Close::Bug);
-        self.start(client, open, slot);
+        carry::start(&self.service, &self.route, client, open, slot);
     }
 
     fn warn(&self, message: String) {
@@ -261,25 +197,5 @@ impl Host for Door {
         let open = self.service.books.open(client.peer, "copy");
         drop(client);
         open.close(Close::Resources);
-    }
-}
-
-impl Door {
-    fn start(&self, client: Accepted, mut open: Open, slot: Slot) {
-        let (service, route) = (self.service.clone(), self.route.clone());
-        let claim = service.connector.shared.descriptors.claim();
-        let seat = service.workers().seat();
-        let handle = (*seat).clone();
-        let carry = async move {
-            let place = (slot, seat);
-            let end = match client.register() {
-                Ok(client) => service.forward(client, &route, &mut open, claim).await,
-                Err(_) => End::without_bytes(Close::Resources),
-            };
-            // Free before the books say so: who hears of the close may come in.
-            drop(place);
-            open.end(end);
-        };
-        self.service.tasks.spawn_on(carry, &handle);
     }
 }

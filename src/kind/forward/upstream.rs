@@ -65,7 +65,7 @@ pub(super) struct Target {
 pub(super) struct Busy {
     target: Arc<Target>,
     /// Tells how many forwards the connection came through, where it goes on to this process.
-    pub(super) hop: Option<Hop>,
+    pub(super) hop: Option<Box<Hop>>,
 }
 
 impl Upstream {

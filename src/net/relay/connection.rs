@@ -60,7 +60,7 @@ impl<'a> Relay<'a> {
     pub(super) async fn run(&mut self, ending: &Ending) -> Close {
         let mut timer = pin!(sleep_until(self.next()));
         let mut drain = pin!(ending.drain.cancelled());
-        let mut finish = pin!(ending.finish.cancelled());
+        let mut finish = ending.finish.as_ref().map(|token| Box::pin(token.cancelled()));
         let mut kill = pin!(ending.kill.cancelled());
         let close = poll_fn(|cx| {
             let heard = self.bell.heard(cx);
@@ -69,7 +69,9 @@ impl<'a> Relay<'a> {
                 if kill.as_mut().poll(rare).is_ready() {
                     return Poll::Ready(Close::Grace);
                 }
-                if self.draining != Some(Duration::ZERO) && finish.as_mut().poll(rare).is_ready() {
+                if self.draining != Some(Duration::ZERO)
+                    && finish.as_mut().is_some_and(|finish| finish.as_mut().poll(rare).is_ready())
+                {
                     self.draining = Some(Duration::ZERO);
                 } else if self.draining.is_none() && drain.as_mut().poll(rare).is_ready() {
                     self.draining = Some(ending.drain_idle);

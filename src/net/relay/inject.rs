@@ -285,7 +285,7 @@ mod tests {
         let (client, near) = UnixStream::pair().unwrap();
         let (far, server) = UnixStream::pair().unwrap();
         let token = CancellationToken::new;
-        let ending = Ending { drain: token(), drain_idle: Duration::ZERO, finish: token(), kill: token() };
+        let ending = Ending { drain: token(), drain_idle: Duration::ZERO, finish: None, kill: token() };
         let hour = Duration::from_hours(1);
         let limits = Limits { idle: hour, half_closed: hour, vanished: hour, abort: Abort::Reset };
         let lane = || Lane { faults: Some(Arc::new(faults)), ..Lane::default() };

@@ -63,8 +63,8 @@ pub struct Ending {
     pub drain: CancellationToken,
     /// How long a draining connection must be silent.
     pub drain_idle: Duration,
-    /// End with FIN as soon as nothing is held for a peer.
-    pub finish: CancellationToken,
+    /// End with FIN as soon as nothing is held for a peer; `None`: nobody will ask for that.
+    pub finish: Option<CancellationToken>,
     /// Reset.
     pub kill: CancellationToken,
 }

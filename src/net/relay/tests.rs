@@ -10,7 +10,7 @@ use super::*;
 
 fn ending(drain_idle: Duration) -> Ending {
     let token = CancellationToken::new;
-    Ending { drain: token(), drain_idle, finish: token(), kill: token() }
+    Ending { drain: token(), drain_idle, finish: None, kill: token() }
 }
 
 const LIMITS: Limits = Limits {

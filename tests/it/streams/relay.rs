@@ -223,7 +223,7 @@ async fn mice_are_served_beside_elephants() {
         let (up, stop) = (Lane { counter, ..Lane::default() }, stop.clone());
         tasks.spawn(async move {
             let (token, day) = (CancellationToken::new, Duration::from_hours(24));
-            let ending = Ending { drain: token(), drain_idle: day, finish: token(), kill: stop };
+            let ending = Ending { drain: token(), drain_idle: day, finish: None, kill: stop };
             let limits = Limits { idle: day, half_closed: day, vanished: day, abort: Abort::Reset };
             relay::relay(Stream::Tcp(near), Stream::Tcp(far), up, Lane::default(), &limits, &ending).await
         });

@@ -35,7 +35,7 @@ fn link(lab: &Lab, listener: &TcpListener, near: &str) -> (TcpStream, TcpStream)
 
 fn ending() -> Ending {
     let token = CancellationToken::new;
-    Ending { drain: token(), drain_idle: Duration::ZERO, finish: token(), kill: token() }
+    Ending { drain: token(), drain_idle: Duration::ZERO, finish: None, kill: token() }
 }
 
 fn stream(stream: TcpStream) -> Stream {
