@@ -40,6 +40,19 @@ async fn upstream() -> (SocketAddr, mpsc::Receiver<()>, JoinHandle<()>) {
     (address, came, TaskTracker::new().spawn(accept))
 }
 
+/// Where the jobs `live` and `late` listen.
+fn both_ready(daemon: &mut Daemon) -> (SocketAddr, SocketAddr) {
+    // They become ready in any order.
+    let mut ready = || daemon.process.line_with("\"job_ready\"");
+    let ready = [ready(), ready()];
+    let at = |name: &str| -> SocketAddr {
+        let line = ready.iter().find(|line| line.contains(&format!("\"job_name\":\"{name}\""))).unwrap();
+        let rest = line.split("tcp://").nth(1).unwrap();
+        rest.split('"').next().unwrap().parse().unwrap()
+    };
+    (at("live"), at("late"))
+}
+
 async fn talk(stream: &mut TcpStream) {
     stream.write_all(b"x").await.unwrap();
     assert_eq!(timeout(PATIENCE, stream.read_u8()).await.unwrap().unwrap(), b'x');
@@ -65,15 +78,7 @@ async fn out_of_descriptors_the_others_go_on_and_the_next_free_one_is_used_at_on
     fs::write(folder.path().join("jobs.yaml"), format!("jobs:\n{}{}", job("live"), job("late"))).unwrap();
     let run = netjobs(&["run", folder.path().to_str().unwrap()]);
     let mut daemon = Daemon::start(&mut under(&["prlimit", "--nofile=80:80"], &run));
-    // They become ready in any order.
-    let mut ready = || daemon.process.line_with("\"job_ready\"");
-    let ready = [ready(), ready()];
-    let at = |name: &str| -> SocketAddr {
-        let line = ready.iter().find(|line| line.contains(&format!("\"job_name\":\"{name}\""))).unwrap();
-        let rest = line.split("tcp://").nth(1).unwrap();
-        rest.split('"').next().unwrap().parse().unwrap()
-    };
-    let (live, late) = (at("live"), at("late"));
+    let (live, late) = both_ready(&mut daemon);
     let mut streams = vec![];
     for _ in 0..20 {
         let mut stream = TcpStream::connect(live).await.unwrap();
@@ -107,6 +112,49 @@ async fn out_of_descriptors_the_others_go_on_and_the_next_free_one_is_used_at_on
     assert!(best < Duration::from_millis(100), "{best:?} until the next was served");
     drop((streams, waiting));
     assert_eq!(daemon.process.end(Signal::SIGTERM), Some(0));
+    echo.abort();
+}
+
+/// Case 11 with `on_full: reset`: who cannot be served is broken off at once, and the log says why.
+#[tokio::test]
+async fn out_of_descriptors_clients_are_broken_off_where_the_job_says_so() {
+    let (to, mut came, echo) = upstream().await;
+    let folder = tempfile::tempdir().unwrap();
+    let job = |name: &str| {
+        format!(
+            "  - name: {name}\n    forward: {{ listen: '127.0.0.1:0', to: '{to}', on_full: reset, max_connections: 25 }}\n"
+        )
+    };
+    fs::write(folder.path().join("jobs.yaml"), format!("jobs:\n{}{}", job("live"), job("late"))).unwrap();
+    let run = netjobs(&["run", folder.path().to_str().unwrap()]);
+    let mut daemon = Daemon::start(&mut under(&["prlimit", "--nofile=80:80"], &run));
+    let (live, late) = both_ready(&mut daemon);
+    let mut streams = vec![];
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(live).await.unwrap();
+        talk(&mut stream).await;
+        streams.push(stream);
+        came.recv().await;
+    }
+    let mut broken = 0;
+    for _ in 0..20 {
+        let Ok(mut stream) = TcpStream::connect(late).await else {
+            broken += 1;
+            continue;
+        };
+        let _ = stream.write_all(b"x").await;
+        match timeout(PATIENCE, stream.read_u8()).await.unwrap() {
+            Ok(_) => streams.push(stream),
+            Err(_) => broken += 1,
+        }
+    }
+    assert!(broken >= 10, "only {broken} of 20 were broken off");
+    for stream in &mut streams {
+        talk(stream).await;
+    }
+    let metrics = daemon.get("/metrics");
+    let told = format!("reason=\"resources\",upstream=\"\"}} {broken}");
+    assert!(metrics.contains(&told), "{metrics}");
     echo.abort();
 }
 
