@@ -3,18 +3,24 @@
 //! accept(2): errors of a connection that is already gone are the peer's and mean nothing; lack of descriptors or memory is
 //! the machine's and passes; anything else is ours and ends the job.
 
-use std::{future::Future, io, pin::pin, time::Duration};
+use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{task::yield_now, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{descriptors::Descriptors, listen::Socket, stream::Accepted};
+use super::{
+    descriptors::{Descriptors, Hold},
+    listen::Socket,
+    stream::Accepted,
+};
 use crate::sys::accept::Acceptor;
 
 /// Who takes connections.
 pub trait Host: Sync {
-    /// Takes a connection; while this goes on no other is accepted.
-    fn welcome(&self, client: Accepted) -> impl Future<Output = ()> + Send;
+    /// How many descriptors a connection takes, its own included.
+    const DESCRIPTORS: u64;
+    /// Takes a connection and the descriptors that are held for it; while this goes on no other is accepted.
+    fn welcome(&self, client: Accepted, hold: Hold) -> impl Future<Output = ()> + Send;
     /// Tells the operator that this machine is short of something.
     fn warn(&self, message: String);
     /// Breaks a connection off for which this machine has no descriptors, and tells so.
@@ -42,7 +48,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 pub async fn accept(
     socket: &Socket,
     host: &impl Host,
-    descriptors: &Descriptors,
+    descriptors: &Arc<Descriptors>,
     full: Full,
     stop: &CancellationToken,
 ) -> io::Result<()> {
@@ -90,14 +96,14 @@ pub async fn accept(
 }
 
 /// Hands a connection to its host; while descriptors are short it waits for one here, or is turned away.
-async fn admit(mut client: Accepted, host: &impl Host, descriptors: &Descriptors, full: Full) {
+async fn admit<H: Host>(client: Accepted, host: &H, descriptors: &Arc<Descriptors>, full: Full) {
     let mut is_told = false;
     loop {
         let mut freed = pin!(descriptors.freed());
         // From here on no word of a freed descriptor is missed.
         freed.as_mut().enable();
-        if !descriptors.is_spare(client.number()) {
-            return host.welcome(client).await;
+        if let Some(hold) = descriptors.hold(H::DESCRIPTORS) {
+            return host.welcome(client, hold).await;
         }
         if full == Full::Reset {
             return host.turn_away(client);
@@ -109,7 +115,6 @@ async fn admit(mut client: Accepted, host: &impl Host, descriptors: &Descriptors
             () = freed => {}
             () = sleep(LONGEST_PAUSE) => {}
         }
-        client.renumber();
     }
 }
 

@@ -1,61 +1,94 @@
 //! Descriptors when they run short: some are kept free of connections, and who waits for one hears when it comes.
 //!
-//! The kernel gives out the lowest free number, so that a connection's number tells how full the table is: no count is kept,
-//! and no call is made until the table is nearly full. The numbers kept free serve metrics, logs and a reload.
+//! A connection holds its share before it is served, its upstream's included, so that none is let in that could not be
+//! carried through. The numbers kept free serve metrics, logs and a reload.
 
 use std::{
-    os::fd::RawFd,
+    fs,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
-use tokio::sync::{Notify, futures::Notified};
+use tokio::{
+    sync::{Notify, futures::Notified},
+    time::Instant,
+};
 
 use crate::sys::limits;
 
 /// So many are kept free of connections.
 pub const SPARE: u64 = 16;
 
+/// How old a count of the other descriptors may be where it matters.
+const FRESH: Duration = Duration::from_millis(100);
+
 /// The process's table of descriptors.
 #[derive(Debug, Default)]
 pub struct Descriptors {
-    /// The first number that is kept free; 0 where it was not looked up yet.
-    first_spare: AtomicU64,
-    /// Connections that will take one more, for their upstream.
+    /// Those that connections hold, or will.
+    held: AtomicU64,
+    /// Those of them that are not open yet.
     claimed: AtomicU64,
+    others: Mutex<Option<Others>>,
     /// Wakes whoever waits for a descriptor.
     freed: Notify,
 }
 
-/// One descriptor that a connection will take; it is taken, or not needed any more, when this is dropped.
+/// What is known of the rest of the table.
+#[derive(Clone, Copy, Debug)]
+struct Others {
+    at: Instant,
+    /// How many may be open.
+    limit: u64,
+    /// How many are open that no connection holds.
+    open: u64,
+}
+
+/// Descriptors that a connection holds until this is dropped.
+#[derive(Debug)]
+pub struct Hold {
+    table: Arc<Descriptors>,
+    count: u64,
+}
+
+/// One of the held descriptors that is not open yet; it is, or will never be, when this is dropped.
 #[derive(Debug)]
 pub struct Claim(Arc<Descriptors>);
 
 impl Descriptors {
-    /// Whether a descriptor has one of the numbers that are kept free, or will have once all that is claimed is taken.
-    pub fn is_spare(&self, number: RawFd) -> bool {
-        let number = u64::try_from(number).unwrap_or(0) + self.claimed.load(Ordering::Relaxed);
-        // The limit can be raised while the program runs.
-        number >= self.first_spare.load(Ordering::Relaxed) && number >= self.look()
+    /// Holds so many descriptors for a connection, one of which is open; `None` where they would eat into the spare ones.
+    pub fn hold(self: &Arc<Self>, count: u64) -> Option<Hold> {
+        let held = self.held.fetch_add(count, Ordering::SeqCst) + count;
+        let others = self.others(held);
+        // Of few, half are spared.
+        let spare = SPARE.min(others.limit / 2);
+        if others.open + held + spare <= others.limit {
+            return Some(Hold { table: self.clone(), count });
+        }
+        // Nothing was given back: nobody is to be woken.
+        self.held.fetch_sub(count, Ordering::SeqCst);
+        None
     }
 
-    fn look(&self) -> u64 {
+    /// What is open besides: counted anew where it matters, while more than half of all may be in use.
+    fn others(&self, held: u64) -> Others {
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = *others
+            && (known.open + held < known.limit / 2 || known.at.elapsed() < FRESH)
+        {
+            return known;
+        }
         let limit = limits::open_files().map_or(u64::MAX, |limit| limit.soft);
-        // Of few, half are kept.
-        let first = limit.saturating_sub(SPARE).max(limit / 2);
-        self.first_spare.store(first, Ordering::Relaxed);
-        first
+        let open = fs::read_dir("/proc/self/fd").map_or(0, |open| open.count() as u64);
+        let held = self.held.load(Ordering::SeqCst).saturating_sub(self.claimed.load(Ordering::SeqCst));
+        let open = open.saturating_sub(held);
+        *others.insert(Others { at: Instant::now(), limit, open })
     }
 
-    /// Claims a descriptor for an upstream.
-    pub fn claim(self: &Arc<Self>) -> Claim {
-        self.claimed.fetch_add(1, Ordering::Relaxed);
-        Claim(self.clone())
-    }
-
-    /// Says that a connection has given its descriptors back.
+    /// Says that a datagram session has given its descriptor back.
     pub fn free(&self) {
         self.freed.notify_waiters();
     }
@@ -66,9 +99,24 @@ impl Descriptors {
     }
 }
 
+impl Hold {
+    /// One of the held ones is not open yet.
+    pub fn claim(&self) -> Claim {
+        self.table.claimed.fetch_add(1, Ordering::SeqCst);
+        Claim(self.table.clone())
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.table.held.fetch_sub(self.count, Ordering::SeqCst);
+        self.table.free();
+    }
+}
+
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.0.claimed.fetch_sub(1, Ordering::Relaxed);
+        self.0.claimed.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -76,22 +124,22 @@ impl Drop for Claim {
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_is_claimed_counts_as_taken() {
-        let descriptors = Arc::new(Descriptors::default());
-        let first = i32::try_from(descriptors.look()).unwrap();
-        assert!(descriptors.is_spare(first) && !descriptors.is_spare(first - 1));
-        let claim = descriptors.claim();
-        assert!(descriptors.is_spare(first - 1));
-        drop(claim);
-        assert!(!descriptors.is_spare(first - 1));
+    #[tokio::test]
+    async fn connections_leave_some_free_for_others() {
+        let table = Arc::new(Descriptors::default());
+        *table.others.lock().unwrap() = Some(Others { at: Instant::now(), limit: 64, open: 20 });
+        let all: Vec<Hold> = (0..14).map(|_| table.hold(2).unwrap()).collect();
+        assert!(table.hold(2).is_none() && table.hold(1).is_none());
+        let freed = table.freed();
+        drop(all);
+        freed.await;
+        assert!(table.hold(2).is_some());
     }
 
-    #[test]
-    fn the_first_descriptors_are_free_for_connections() {
-        let descriptors = Descriptors::default();
-        assert!(!descriptors.is_spare(0));
-        let limit = limits::open_files().unwrap().soft;
-        assert_eq!(descriptors.first_spare.load(Ordering::Relaxed), limit - SPARE);
+    #[tokio::test]
+    async fn what_others_have_open_is_counted() {
+        let table = Arc::new(Descriptors::default());
+        let known = table.others(0);
+        assert!(known.open >= 3 && known.limit > known.open, "{known:?}");
     }
 }

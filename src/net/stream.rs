@@ -61,19 +61,6 @@ impl Accepted {
         Self { socket: Some(socket), peer }
     }
 
-    /// The number of its descriptor.
-    pub(super) fn number(&self) -> RawFd {
-        self.socket.as_ref().map_or(-1, AsRawFd::as_raw_fd)
-    }
-
-    /// Moves it to the lowest number that is free now, if there is a lower one.
-    pub(super) fn renumber(&mut self) {
-        let copy = self.socket.as_ref().and_then(|socket| socket.try_clone().ok());
-        if let Some(copy) = copy.filter(|copy| copy.as_raw_fd() < self.number()) {
-            self.socket = Some(copy);
-        }
-    }
-
     /// Registers it with the runtime of the caller, which carries it from now on.
     pub fn register(mut self) -> io::Result<Stream> {
         let socket = self.socket.take().ok_or(io::ErrorKind::NotConnected)?;

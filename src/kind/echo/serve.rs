@@ -18,6 +18,7 @@ use crate::{
     net::{
         accept::{self, Full, Host},
         datagram::Port,
+        descriptors::Hold,
         relay::{self, Abort, Ending, Lane, Limits, Watch},
         stream::Accepted,
     },
@@ -110,7 +111,9 @@ impl Service {
 struct Door(Arc<Service>);
 
 impl Host for Door {
-    async fn welcome(&self, client: Accepted) {
+    const DESCRIPTORS: u64 = 1;
+
+    async fn welcome(&self, client: Accepted, hold: Hold) {
         let service = self.0.clone();
         let mut open = service.books.open(client.peer, "copy");
         // It may be that the job is cancelled while this one waits for its turn.
@@ -120,7 +123,7 @@ impl Host for Door {
         let seat = service.shared.workers.seat();
         let handle = (*seat).clone();
         let carry = async move {
-            let place = (slot, seat);
+            let place = (slot, hold, seat);
             let Ok(client) = client.register() else { return open.close(Close::Resources) };
             let lane = Lane { watch: service.watch.clone().map(Box::new), ..Lane::default() };
             let end = relay::echo(client, lane, &service.limits, &service.ending).await;

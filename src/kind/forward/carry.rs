@@ -15,7 +15,7 @@ use crate::{
     kind::service::Open,
     meter::Counter,
     net::{
-        descriptors::Claim,
+        descriptors::{Claim, Hold},
         rate::Bucket,
         relay::{self, End, Lane},
         stream::{Accepted, Stream},
@@ -24,8 +24,8 @@ use crate::{
     outcome::Close,
 };
 
-/// A place among the connections, and on a worker.
-type Place = (Slot, Seat);
+/// A place among the connections, their descriptors, and a worker's seat.
+type Place = (Slot, Hold, Seat);
 
 /// A connection whose upstream is reached.
 struct Begun {
@@ -40,11 +40,16 @@ struct Begun {
 type Held = (Arc<Target>, Busy, Option<SourceSlot>);
 
 /// Starts the task of a connection on the worker that carries least.
-pub(super) fn start(service: &Arc<Service>, route: &Arc<Route>, client: Accepted, open: Open, slot: Slot) {
-    let shared = &service.connector.shared;
-    let (claim, seat) = (shared.descriptors.claim(), shared.workers.seat());
+pub(super) fn start(
+    service: &Arc<Service>,
+    route: &Arc<Route>,
+    client: Accepted,
+    open: Open,
+    (slot, hold): (Slot, Hold),
+) {
+    let (claim, seat) = (hold.claim(), service.connector.shared.workers.seat());
     let handle = (*seat).clone();
-    let beginning = begin(service.clone(), route.clone(), client, open, (slot, seat), claim);
+    let beginning = begin(service.clone(), route.clone(), client, open, (slot, hold, seat), claim);
     service.tasks.spawn_on(carry(service.clone(), Box::pin(beginning)), &handle);
 }
 

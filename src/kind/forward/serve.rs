@@ -23,6 +23,7 @@ use crate::{
     net::{
         accept::{self, Full, Host},
         datagram::Port,
+        descriptors::Hold,
         dial::{Options, Source},
         listen::Listener,
         rate::Bucket,
@@ -168,7 +169,10 @@ struct Door {
 }
 
 impl Host for Door {
-    async fn welcome(&self, client: Accepted) {
+    /// Its own and its upstream's.
+    const DESCRIPTORS: u64 = 2;
+
+    async fn welcome(&self, client: Accepted, hold: Hold) {
         let peer = client.peer;
         let mut open = self.service.books.open(peer, "copy");
         if let Err(close) = self.service.admits(&peer) {
@@ -186,7 +190,7 @@ impl Host for Door {
             }
         };
         open.expect(Close::Bug);
-        carry::start(&self.service, &self.route, client, open, slot);
+        carry::start(&self.service, &self.route, client, open, (slot, hold));
     }
 
     fn warn(&self, message: String) {

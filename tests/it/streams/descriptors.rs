@@ -1,6 +1,6 @@
 //! Out of descriptors and memory: the built program with small limits and with failing system calls.
 
-use std::{fs, net::SocketAddr, process::Command, time::Duration};
+use std::{fs, net::SocketAddr, path::Path, process::Command, time::Duration};
 
 use nix::sys::signal::Signal;
 use tokio::{
@@ -16,6 +16,9 @@ use tokio_util::task::TaskTracker;
 use crate::program::{Daemon, Running, netjobs};
 
 use super::{PATIENCE, server};
+
+/// Descriptors that connections leave free.
+const SPARE: usize = 16;
 
 /// The same program under another one, such as `prlimit` or `strace`.
 fn under(outer: &[&str], inner: &Command) -> Command {
@@ -38,6 +41,17 @@ async fn upstream() -> (SocketAddr, mpsc::Receiver<()>, JoinHandle<()>) {
         }
     };
     (address, came, TaskTracker::new().spawn(accept))
+}
+
+/// A daemon that may open as many files as it takes to serve twenty-five connections.
+fn limited(folder: &Path) -> Daemon {
+    let run = netjobs(&["run", folder.to_str().unwrap()]);
+    let mut plain = Daemon::start(&mut netjobs(&["run", folder.to_str().unwrap()]));
+    both_ready(&mut plain);
+    let own = fs::read_dir(format!("/proc/{}/fd", plain.process.child.id())).unwrap().count();
+    drop(plain);
+    let limit = own + 2 * 25 + SPARE;
+    Daemon::start(&mut under(&["prlimit", &format!("--nofile={limit}:{limit}")], &run))
 }
 
 /// Where the jobs `live` and `late` listen.
@@ -68,7 +82,8 @@ fn cpu(process: u32) -> Duration {
     Duration::from_nanos(tasks.flatten().map(of).sum())
 }
 
-/// Case 11 of the forward's list: two forwards share 80 descriptors, and a hundred clients wait for one.
+/// Case 11 of the forward's list: two forwards share the descriptors of
+/// twenty-five connections, and a hundred clients wait for one.
 #[tokio::test]
 async fn out_of_descriptors_the_others_go_on_and_the_next_free_one_is_used_at_once() {
     let (to, mut came, echo) = upstream().await;
@@ -76,8 +91,7 @@ async fn out_of_descriptors_the_others_go_on_and_the_next_free_one_is_used_at_on
     let job =
         |name: &str| format!("  - name: {name}\n    forward: {{ listen: '127.0.0.1:0', to: '{to}' }}\n");
     fs::write(folder.path().join("jobs.yaml"), format!("jobs:\n{}{}", job("live"), job("late"))).unwrap();
-    let run = netjobs(&["run", folder.path().to_str().unwrap()]);
-    let mut daemon = Daemon::start(&mut under(&["prlimit", "--nofile=80:80"], &run));
+    let mut daemon = limited(folder.path());
     let (live, late) = both_ready(&mut daemon);
     let mut streams = vec![];
     for _ in 0..20 {
@@ -110,7 +124,15 @@ async fn out_of_descriptors_the_others_go_on_and_the_next_free_one_is_used_at_on
         best = best.min(freed.elapsed());
     }
     assert!(best < Duration::from_millis(100), "{best:?} until the next was served");
-    drop((streams, waiting));
+    // All leave at once, as fast as they are served: each of the others has its turn, and none is broken off.
+    drop(streams);
+    let tasks = TaskTracker::new();
+    let turns: Vec<_> =
+        waiting.into_iter().map(|mut client| tasks.spawn(async move { talk(&mut client).await })).collect();
+    for turn in turns {
+        turn.await.unwrap();
+    }
+    assert!(!daemon.get("/metrics").contains("reason=\"resources\""));
     assert_eq!(daemon.process.end(Signal::SIGTERM), Some(0));
     echo.abort();
 }
@@ -126,8 +148,7 @@ async fn out_of_descriptors_clients_are_broken_off_where_the_job_says_so() {
         )
     };
     fs::write(folder.path().join("jobs.yaml"), format!("jobs:\n{}{}", job("live"), job("late"))).unwrap();
-    let run = netjobs(&["run", folder.path().to_str().unwrap()]);
-    let mut daemon = Daemon::start(&mut under(&["prlimit", "--nofile=80:80"], &run));
+    let mut daemon = limited(folder.path());
     let (live, late) = both_ready(&mut daemon);
     let mut streams = vec![];
     for _ in 0..20 {
