@@ -7,7 +7,7 @@ use std::{
     os::fd::RawFd,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -25,9 +25,15 @@ pub struct Descriptors {
     first_spare: AtomicU64,
     /// Connections that will take one more, for their upstream.
     claimed: AtomicU64,
-    /// Wakes whoever waits for a descriptor.
+    /// Who waits for a descriptor: while nobody does, giving one back takes no lock.
+    waiting: AtomicUsize,
+    /// Wakes them.
     freed: Notify,
 }
+
+/// Somebody who waits for a descriptor, or is about to.
+#[derive(Debug)]
+pub struct Waiting<'a>(&'a Descriptors);
 
 /// One descriptor that a connection will take; it is taken, or not needed any more, when this is dropped.
 #[derive(Debug)]
@@ -36,7 +42,7 @@ pub struct Claim(Arc<Descriptors>);
 impl Descriptors {
     /// Whether a descriptor has one of the numbers that are kept free, or will have once all that is claimed is taken.
     pub fn is_spare(&self, number: RawFd) -> bool {
-        let number = u64::try_from(number).unwrap_or(0) + self.claimed.load(Ordering::Relaxed);
+        let number = u64::try_from(number).unwrap_or(0) + self.claimed.load(Ordering::SeqCst);
         // The limit can be raised while the program runs.
         number >= self.first_spare.load(Ordering::Relaxed) && number >= self.look()
     }
@@ -51,29 +57,52 @@ impl Descriptors {
 
     /// Claims a descriptor for an upstream.
     pub fn claim(self: &Arc<Self>) -> Claim {
-        self.claimed.fetch_add(1, Ordering::Relaxed);
+        self.claimed.fetch_add(1, Ordering::SeqCst);
         Claim(self.clone())
     }
 
     /// Says that a connection has given its descriptors back.
     pub fn free(&self) {
-        self.freed.notify_waiters();
+        // In one order with `wait`: who looks at the table after that finds what was given back, or is seen here.
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            self.freed.notify_waiters();
+        }
     }
 
-    /// Waits until one is given back.
-    pub fn freed(&self) -> Notified<'_> {
-        self.freed.notified()
+    /// From here on it is heard when a descriptor is given back.
+    pub fn wait(&self) -> Waiting<'_> {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        Waiting(self)
+    }
+}
+
+impl<'a> Waiting<'a> {
+    /// Waits until one is given back, from this call on: ask for it first, then look at the table.
+    pub fn freed(&self) -> Notified<'a> {
+        self.0.freed.notified()
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.0.claimed.fetch_sub(1, Ordering::Relaxed);
+        self.0.claimed.fetch_sub(1, Ordering::SeqCst);
+        // While its upstream was reached, both the claim and the descriptor itself counted.
+        self.0.free();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
     use super::*;
 
     #[test]
@@ -85,6 +114,22 @@ mod tests {
         assert!(descriptors.is_spare(first - 1));
         drop(claim);
         assert!(!descriptors.is_spare(first - 1));
+    }
+
+    #[tokio::test]
+    async fn who_waits_hears_of_what_is_freed_before_the_look_and_of_claims() {
+        let descriptors = Arc::new(Descriptors::default());
+        let patience = Duration::from_secs(5);
+        let waiting = descriptors.wait();
+        let freed = waiting.freed();
+        descriptors.free();
+        timeout(patience, freed).await.unwrap();
+        let claim = descriptors.claim();
+        let freed = waiting.freed();
+        drop(claim);
+        timeout(patience, freed).await.unwrap();
+        drop(waiting);
+        assert_eq!(descriptors.waiting.load(Ordering::SeqCst), 0);
     }
 
     #[test]
