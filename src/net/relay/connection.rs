@@ -25,7 +25,7 @@ pub(super) struct Relay<'a> {
     /// Wait for an error of an end that nobody reads from.
     watches: [Option<Watch<'a>>; 2],
     presence: Presence,
-    /// When a byte passed last.
+    /// When a byte or an end of file passed last.
     active: Instant,
     /// How long it must be silent to be ended, once the run drains.
     draining: Option<Duration>,
@@ -87,7 +87,7 @@ impl<'a> Relay<'a> {
 
     /// Moves what can be moved; ready when the connection is over.
     fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
-        let before = self.total();
+        let before = self.passed();
         for direction in self.directions.iter_mut() {
             if let Some(cause) = direction.poll(cx, self.ends, self.broken.is_some()) {
                 let close = *self.broken.get_or_insert(broken(cause.end, &cause.error));
@@ -99,7 +99,7 @@ impl<'a> Relay<'a> {
         if self.directions.iter().any(Way::is_cut) {
             return Poll::Ready(Close::Injected);
         }
-        if self.total() > before {
+        if self.passed() != before {
             self.active = Instant::now();
         }
         match self.broken {
@@ -223,15 +223,18 @@ impl<'a> Relay<'a> {
         self.directions.iter().any(Way::holds)
     }
 
-    fn total(&self) -> u64 {
-        self.directions.iter().map(|direction| direction.passed().bytes).sum()
+    /// All that the clock counts as a sign of life: bytes, and ends of file, from which on the other side has its time.
+    fn passed(&self) -> (u64, usize) {
+        let bytes = self.directions.iter().map(|direction| direction.passed().bytes).sum();
+        (bytes, self.directions.iter().filter(|direction| direction.is_over()).count())
     }
 
     /// Closes both sides as the reason asks for.
     fn end(&mut self, close: Close) {
         self.directions.iter_mut().for_each(Way::publish);
         let in_order = match close {
-            Close::Finished => true,
+            // Each direction has told its peer already.
+            Close::Finished => return,
             Close::Drained => !self.is_blocked(),
             Close::Grace | Close::Injected => false,
             _ => self.limits.abort == Abort::Fin,
