@@ -3,13 +3,16 @@
 //! accept(2): errors of a connection that is already gone are the peer's and mean nothing; lack of descriptors or memory is
 //! the machine's and passes; anything else is ours and ends the job.
 
-use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, io, sync::Arc, time::Duration};
 
-use tokio::{task::yield_now, time::sleep};
+use tokio::{
+    task::yield_now,
+    time::{Instant, sleep},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    descriptors::{Descriptors, Hold},
+    descriptors::{Descriptors, Hold, Waiting},
     listen::Socket,
     stream::Accepted,
 };
@@ -44,6 +47,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// A shortage is told at most so often: each client could make one.
+const AGAIN: Duration = Duration::from_mins(1);
+
 /// Accepts until it is told to stop. `Err`: the listener is of no use any more.
 pub async fn accept(
     socket: &Socket,
@@ -53,9 +59,14 @@ pub async fn accept(
     stop: &CancellationToken,
 ) -> io::Result<()> {
     let listener = register(socket)?;
+    let mut told = Told(None);
     let mut pause = FIRST_PAUSE;
     let (mut accepted, mut errors) = (0, 0);
+    // Once this machine is short.
+    let mut waiting: Option<Waiting<'_>> = None;
     loop {
+        // Before the attempt, so that no descriptor is freed unheard between the two.
+        let freed = waiting.as_ref().map(Waiting::freed);
         let result = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(()),
@@ -63,57 +74,81 @@ pub async fn accept(
         };
         match result {
             Ok((socket, peer)) => {
-                (pause, errors) = (FIRST_PAUSE, 0);
+                (pause, errors, waiting) = (FIRST_PAUSE, 0, None);
                 let client = Accepted::new(socket, &peer);
                 tokio::select! {
+                    // Who was accepted before the stop, and need not wait, is served.
                     biased;
+                    () = admit(client, host, descriptors, full, &mut told) => {}
                     () = stop.cancelled() => return Ok(()),
-                    () = admit(client, host, descriptors, full) => {}
                 }
                 accepted += 1;
                 if accepted % BATCH == 0 {
                     yield_now().await;
                 }
             }
-            Err(error) => match whose(&error) {
-                Whose::Peers if errors < BATCH => errors += 1,
+            Err(error) => match (whose(&error), freed) {
+                (Whose::Ours, _) => return Err(error),
+                (Whose::Peers, _) if errors < BATCH => errors += 1,
                 // An error that comes again and again is waited for too, or it would take a whole core.
-                Whose::Peers | Whose::Machines => {
-                    if pause == FIRST_PAUSE {
-                        host.warn(format!("accept: {error}; clients wait meanwhile"));
-                    }
+                (Whose::Peers | Whose::Machines, None) => {
+                    told.tell(host, || format!("accept: {error}; clients wait meanwhile"));
+                    waiting = Some(descriptors.wait());
+                }
+                (Whose::Peers | Whose::Machines, Some(freed)) => {
                     tokio::select! {
                         () = stop.cancelled() => return Ok(()),
                         () = sleep(pause) => {}
-                        () = descriptors.freed() => {}
+                        () = freed => {}
                     }
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
-                Whose::Ours => return Err(error),
             },
         }
     }
 }
 
 /// Hands a connection to its host; while descriptors are short it waits for one here, or is turned away.
-async fn admit<H: Host>(client: Accepted, host: &H, descriptors: &Arc<Descriptors>, full: Full) {
-    let mut is_told = false;
+async fn admit<H: Host>(
+    client: Accepted,
+    host: &H,
+    descriptors: &Arc<Descriptors>,
+    full: Full,
+    told: &mut Told,
+) {
+    let hold = match descriptors.hold(H::DESCRIPTORS) {
+        Some(hold) => hold,
+        None if full == Full::Reset => return host.turn_away(client),
+        None => wait(host, descriptors, told).await,
+    };
+    host.welcome(client, hold).await;
+}
+
+async fn wait<H: Host>(host: &H, descriptors: &Arc<Descriptors>, told: &mut Told) -> Hold {
+    let waiting = descriptors.wait();
     loop {
-        let mut freed = pin!(descriptors.freed());
-        // From here on no word of a freed descriptor is missed.
-        freed.as_mut().enable();
+        let freed = waiting.freed();
         if let Some(hold) = descriptors.hold(H::DESCRIPTORS) {
-            return host.welcome(client, hold).await;
+            return hold;
         }
-        if full == Full::Reset {
-            return host.turn_away(client);
-        }
-        if !std::mem::replace(&mut is_told, true) {
-            host.warn("nearly all open files that are allowed are in use; clients wait meanwhile".into());
-        }
+        told.tell(host, || {
+            "nearly all open files that are allowed are in use; clients wait meanwhile".into()
+        });
         tokio::select! {
             () = freed => {}
             () = sleep(LONGEST_PAUSE) => {}
+        }
+    }
+}
+
+/// When a shortage was told last.
+struct Told(Option<Instant>);
+
+impl Told {
+    fn tell(&mut self, host: &impl Host, message: impl FnOnce() -> String) {
+        if self.0.is_none_or(|last| last.elapsed() >= AGAIN) {
+            self.0 = Some(Instant::now());
+            host.warn(message());
         }
     }
 }

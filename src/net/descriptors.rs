@@ -7,7 +7,7 @@ use std::{
     fs,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -33,7 +33,9 @@ pub struct Descriptors {
     /// Those of them that are not open yet.
     claimed: AtomicU64,
     others: Mutex<Option<Others>>,
-    /// Wakes whoever waits for a descriptor.
+    /// Who waits for a descriptor: while nobody does, giving one back takes no lock.
+    waiting: AtomicUsize,
+    /// Wakes them.
     freed: Notify,
 }
 
@@ -53,6 +55,10 @@ pub struct Hold {
     table: Arc<Descriptors>,
     count: u64,
 }
+
+/// Somebody who waits for a descriptor, or is about to.
+#[derive(Debug)]
+pub struct Waiting<'a>(&'a Descriptors);
 
 /// One of the held descriptors that is not open yet; it is, or will never be, when this is dropped.
 #[derive(Debug)]
@@ -88,14 +94,31 @@ impl Descriptors {
         *others.insert(Others { at: Instant::now(), limit, open })
     }
 
-    /// Says that a datagram session has given its descriptor back.
+    /// Says that a descriptor has been given back.
     pub fn free(&self) {
-        self.freed.notify_waiters();
+        // In one order with `wait`: who looks at the table after that finds what was given back, or is seen here.
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            self.freed.notify_waiters();
+        }
     }
 
-    /// Waits until one is given back.
-    pub fn freed(&self) -> Notified<'_> {
-        self.freed.notified()
+    /// From here on it is heard when a descriptor is given back.
+    pub fn wait(&self) -> Waiting<'_> {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        Waiting(self)
+    }
+}
+
+impl<'a> Waiting<'a> {
+    /// Waits until one is given back, from this call on: ask for it first, then look at the table.
+    pub fn freed(&self) -> Notified<'a> {
+        self.0.freed.notified()
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -122,6 +145,8 @@ impl Drop for Claim {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::timeout;
+
     use super::*;
 
     #[tokio::test]
@@ -130,7 +155,8 @@ mod tests {
         *table.others.lock().unwrap() = Some(Others { at: Instant::now(), limit: 64, open: 20 });
         let all: Vec<Hold> = (0..14).map(|_| table.hold(2).unwrap()).collect();
         assert!(table.hold(2).is_none() && table.hold(1).is_none());
-        let freed = table.freed();
+        let waiting = table.wait();
+        let freed = waiting.freed();
         drop(all);
         freed.await;
         assert!(table.hold(2).is_some());
@@ -141,5 +167,16 @@ mod tests {
         let table = Arc::new(Descriptors::default());
         let known = table.others(0);
         assert!(known.open >= 3 && known.limit > known.open, "{known:?}");
+    }
+
+    #[tokio::test]
+    async fn who_waits_hears_of_what_is_freed_before_the_look() {
+        let descriptors = Arc::new(Descriptors::default());
+        let waiting = descriptors.wait();
+        let freed = waiting.freed();
+        descriptors.free();
+        timeout(Duration::from_secs(5), freed).await.unwrap();
+        drop(waiting);
+        assert_eq!(descriptors.waiting.load(Ordering::SeqCst), 0);
     }
 }

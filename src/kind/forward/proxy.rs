@@ -165,15 +165,43 @@ impl Proxy {
 
     /// Sends a header to an upstream that was reached just now.
     pub(super) async fn send(&self, header: &[u8], client: &Stream, upstream: &Stream) -> Result<(), Close> {
-        // What the client's side says of its end or its break is the relay's to find out.
         let mut byte = [0];
         let is_more = self.is_together
-            && matches!(timeout(TOGETHER, client.peek(&mut byte)).await, Ok(Ok(seen)) if seen > 0);
+            && match timeout(TOGETHER, client.peek(&mut byte)).await {
+                Ok(Ok(seen)) => seen > 0,
+                // The kernel tells a break only once: to the relay it would look like an end.
+                Ok(Err(_)) => return Err(Close::ClientReset),
+                Err(_) => false,
+            };
         let mut rest = header;
         while !rest.is_empty() {
             let sent = upstream.send(rest, is_more).await.map_err(|_| Close::UpstreamReset)?;
             rest = &rest[sent..];
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::SockRef;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// A client that has broken off before the header went out has broken off, and has not finished.
+    #[tokio::test]
+    async fn a_break_before_the_header_is_a_break() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let pair = async || {
+            let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            (near, Stream::Tcp(listener.accept().await.unwrap().0))
+        };
+        let ((client, near), (_server, upstream)) = (pair().await, pair().await);
+        SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(client);
+        timeout(Duration::from_secs(5), near.broken()).await.unwrap();
+        let proxy = Proxy { send: Some(Version::V1), is_together: true, ..Proxy::default() };
+        assert_eq!(proxy.send(b"PROXY UNKNOWN\r\n", &near, &upstream).await, Err(Close::ClientReset));
     }
 }

@@ -25,7 +25,7 @@ pub(super) struct Relay<'a> {
     /// Wait for an error of an end that nobody reads from.
     watches: [Option<Watch<'a>>; 2],
     presence: Presence,
-    /// When a byte passed last.
+    /// When a byte or an end of file passed last.
     active: Instant,
     /// How long it must be silent to be ended, once the run drains.
     draining: Option<Duration>,
@@ -89,7 +89,7 @@ impl<'a> Relay<'a> {
 
     /// Moves what can be moved; ready when the connection is over.
     fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
-        let before = self.total();
+        let before = self.passed();
         let mut open = self.directions.iter().filter(|direction| !direction.is_over()).count();
         for direction in self.directions.iter_mut().filter(|direction| !direction.is_over()) {
             // Where a side has broken off, its peer must not see a clean end; that of the last direction is the close itself.
@@ -106,7 +106,7 @@ impl<'a> Relay<'a> {
         if self.directions.iter().any(Way::is_cut) {
             return Poll::Ready(Close::Injected);
         }
-        if self.total() > before {
+        if self.passed() != before {
             self.active = Instant::now();
         }
         match self.broken {
@@ -230,24 +230,27 @@ impl<'a> Relay<'a> {
         self.directions.iter().any(Way::holds)
     }
 
-    fn total(&self) -> u64 {
-        self.directions.iter().map(|direction| direction.passed().bytes).sum()
+    /// All that the clock counts as a sign of life: bytes, and ends of file, from which on the other side has its time.
+    fn passed(&self) -> (u64, usize) {
+        let bytes = self.directions.iter().map(|direction| direction.passed().bytes).sum();
+        (bytes, self.directions.iter().filter(|direction| direction.is_over()).count())
     }
 
     /// Closes both sides as the reason asks for.
     fn end(&mut self, close: Close) {
         self.directions.iter_mut().for_each(Way::publish);
         let in_order = match close {
+            // Nothing is unread: dropping the ends says to both what has not been said yet.
+            Close::Finished => return,
             Close::Drained => !self.is_blocked(),
             Close::Grace | Close::Injected => false,
             _ => self.limits.abort == Abort::Fin,
         };
         for end in self.ends {
-            match close {
-                // Both have said that they are done: nothing is unread, and dropping them says it to both.
-                Close::Finished => {}
-                _ if in_order => end.finish(),
-                _ => end.reset_on_close(),
+            if in_order {
+                end.finish();
+            } else {
+                end.reset_on_close();
             }
         }
     }

@@ -26,10 +26,10 @@ pub(super) const PIPE: usize = 256 << 10;
 /// A smaller pipe is worse than copying. The kernel gives one to a user who has too many (pipe(7)).
 const LEAST: usize = 64 << 10;
 
-/// So many empty pipes are kept in all pools together.
+/// So many empty pipes are kept in all pools together, and no more than may be in use.
 const POOLED: usize = 8;
 
-/// So many pipes are there at most at a time: a thirty-second of the open files that are allowed, 4 to 64. Only directions
+/// So many pipes are in use at most at a time: a thirty-second of the open files that are allowed, 4 to 64. Only directions
 /// whose peer does not keep up hold one for longer than a poll.
 static MOST: LazyLock<usize> = LazyLock::new(|| {
     let files = limits::open_files().map_or(1024, |limits| limits.soft);
@@ -51,25 +51,25 @@ struct Pipe {
 /// A pipe of one direction's own.
 #[derive(Debug)]
 pub(super) struct Lease {
-    /// Empty only while it is dropped.
+    /// Empty only while it is made and dropped.
     pipe: Option<Pipe>,
     held: usize,
 }
 
 impl Lease {
-    /// An empty pipe; `None` where there are as many as may be. `Err`: the kernel gives none.
+    /// An empty pipe; `None` where as many are in use as may be. `Err`: the kernel gives none.
     pub(super) fn new() -> io::Result<Option<Self>> {
+        if !try_add(&RELAYS.leased, *MOST) {
+            return Ok(None);
+        }
+        // From here on its place is given back on every path.
+        let mut lease = Self { pipe: None, held: 0 };
         let pooled = POOL.try_with(|pool| pool.0.borrow_mut().pop()).ok().flatten();
-        let pipe = match pooled {
-            Some(pipe) => {
-                RELAYS.pooled.fetch_sub(1, Ordering::Relaxed);
-                pipe
-            }
-            None if RELAYS.leased.load(Ordering::Relaxed) >= *MOST => return Ok(None),
-            None => Pipe::new()?,
-        };
-        RELAYS.leased.fetch_add(1, Ordering::Relaxed);
-        Ok(Some(Self { pipe: Some(pipe), held: 0 }))
+        if pooled.is_some() {
+            RELAYS.pooled.fetch_sub(1, Ordering::Relaxed);
+        }
+        lease.pipe = Some(pooled.map_or_else(Pipe::new, Ok)?);
+        Ok(Some(lease))
     }
 
     /// Bytes in it.
@@ -117,7 +117,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         RELAYS.leased.fetch_sub(1, Ordering::Relaxed);
         let Some(pipe) = self.pipe.take().filter(|_| self.held == 0) else { return };
-        if try_add(&RELAYS.pooled, POOLED) {
+        if try_add(&RELAYS.pooled, POOLED.min(*MOST)) {
             // Where the thread is about to end, its pool is gone, and the pipe with it.
             let kept = POOL.try_with(|pool| pool.0.borrow_mut().push(pipe));
             if kept.is_err() {

@@ -25,10 +25,12 @@ struct Done {
 impl Stream {
     /// Reads once. Zero: the peer has finished.
     pub fn poll_recv(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let is_tcp = matches!(self, Self::Tcp(_));
         self.poll_call(cx, Interest::READABLE, |socket| {
             let count = recv(socket.as_raw_fd(), buffer, MsgFlags::empty())?;
-            // A read that does not fill the buffer has emptied the socket; what comes later wakes us (epoll(7)).
-            Ok(Done { count, is_last: 0 < count && count < buffer.len() })
+            // A read that does not fill the buffer has emptied the socket; what comes later wakes us (epoll(7)). Not so with
+            // a Unix socket: a read stops behind bytes that came with descriptors, whatever follows them.
+            Ok(Done { count, is_last: is_tcp && 0 < count && count < buffer.len() })
         })
     }
 

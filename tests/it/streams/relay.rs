@@ -87,6 +87,28 @@ async fn all_arrives_also_when_the_end_came_before_the_reader() {
     }
 }
 
+/// splice(2) takes no byte beyond urgent data and says that the stream has ended there once it has: none of what follows may
+/// be lost. The urgent byte itself is no part of the stream.
+#[tokio::test]
+async fn bytes_behind_urgent_data_arrive_before_the_end() {
+    let (service, mut client, mut far) = through("").await;
+    pass(&mut client, &mut far, &noise(1, 4 * MB)).await;
+    let (before, after) = (noise(2, 300_000), noise(3, 1000));
+    let write = async {
+        client.write_all(&before).await.unwrap();
+        while socket2::SockRef::from(&client).send_out_of_band(b"!").is_err() {
+            tokio::task::yield_now().await;
+        }
+        client.write_all(&after).await.unwrap();
+        client.shutdown().await.unwrap();
+    };
+    let (got, ()) = timeout(PATIENCE, async { tokio::join!(read_all(&mut far), write) }).await.unwrap();
+    let sent = [before, after].concat();
+    assert!(got.0 == sent && got.1.is_ok(), "{} of {}", got.0.len(), sent.len());
+    drop((client, far));
+    assert_eq!(service.end().await.1, [Close::Finished]);
+}
+
 /// Case 18: the way of moving changes back and forth, and the counter of bytes that were not copied shows it.
 #[tokio::test]
 async fn bulk_and_crumbs_in_turn_keep_their_order() {

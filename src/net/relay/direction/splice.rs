@@ -65,7 +65,7 @@ impl Mode {
 }
 
 impl Direction {
-    /// Moves bytes from the source into an empty pipe. Zero: the source has finished; `None`: it is to be copied instead.
+    /// Moves bytes from the source into an empty pipe. `None`: it is to be copied instead.
     pub(super) fn poll_splice(
         &mut self,
         cx: &mut Context<'_>,
@@ -87,6 +87,11 @@ impl Direction {
             },
         };
         match ready!(ends[usize::from(self.from)].poll_take(cx, |from| pipe.fill(from))) {
+            // An end of file, or urgent data, at which splice(2) stops for good: a read tells, and passes it by.
+            Ok(0) => {
+                self.mode = Mode::COPY;
+                Poll::Ready(Ok(None))
+            }
             Ok(count) => {
                 self.mode.spliced(count);
                 Poll::Ready(Ok(Some(count)))
