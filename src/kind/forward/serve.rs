@@ -169,6 +169,8 @@ impl Service {
 
     /// One connection from its header, if it has one, and its upstream's choice to its end.
     async fn forward(&self, client: Stream, route: &Route, open: &mut Open, claim: Claim) -> End {
+        // Known by the socket's own peer, whoever a header says that the client is.
+        let before = self.connector.shared.stream_hops.before(open.peer);
         let (ends, _source) = if self.proxy.accepts() {
             // Boxed: most connections have no header, and none keeps room for it.
             match Box::pin(self.greet(&client, open)).await {
@@ -179,7 +181,7 @@ impl Service {
             (self.proxy.ends(&client, open.peer), None)
         };
         // Boxed: an idle connection does not keep the room that connecting takes.
-        let reached = Box::pin(self.reach(&client, route, open)).await;
+        let reached = Box::pin(self.reach(&client, before, route, open)).await;
         drop(claim);
         let (upstream, target, _busy) = match reached {
             Ok((Far::Stream(upstream), target, busy)) => (upstream, target, busy),
@@ -210,15 +212,16 @@ impl Service {
     async fn reach(
         &self,
         client: &Stream,
+        before: u8,
         route: &Route,
         open: &mut Open,
     ) -> Result<(Far, Arc<Target>, Busy), Close> {
-        let peer = open.peer;
+        let source = open.peer.address();
         tokio::select! {
             biased;
             () = self.ending.kill.cancelled() => Err(Close::Grace),
             () = client.broken() => Err(Close::ClientReset),
-            reached = self.connector.reach(route, &peer, false, |upstream| open.goes_to(upstream)) => reached,
+            reached = self.connector.reach(route, source, false, before, |upstream| open.goes_to(upstream)) => reached,
         }
     }
 }
