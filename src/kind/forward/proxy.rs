@@ -165,10 +165,14 @@ impl Proxy {
 
     /// Sends a header to an upstream that was reached just now.
     pub(super) async fn send(&self, header: &[u8], client: &Stream, upstream: &Stream) -> Result<(), Close> {
-        // What the client's side says of its end or its break is the relay's to find out.
         let mut byte = [0];
         let is_more = self.is_together
-            && matches!(timeout(TOGETHER, client.peek(&mut byte)).await, Ok(Ok(seen)) if seen > 0);
+            && match timeout(TOGETHER, client.peek(&mut byte)).await {
+                Ok(Ok(seen)) => seen > 0,
+                // The look has taken the error away: the relay would see a clean end.
+                Ok(Err(_)) => return Err(Close::ClientReset),
+                Err(_) => false,
+            };
         let mut rest = header;
         while !rest.is_empty() {
             let sent = upstream.send(rest, is_more).await.map_err(|_| Close::UpstreamReset)?;

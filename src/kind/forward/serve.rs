@@ -195,6 +195,9 @@ impl Service {
         if let Some(header) = self.proxy.header(&ends)
             && let Err(close) = Box::pin(self.proxy.send(&header, &client, &upstream)).await
         {
+            if self.limits.abort == Abort::Reset {
+                upstream.reset_on_close();
+            }
             return refuse(client, close);
         }
         let lane = |counter: &Counter, bucket: &Option<Arc<Bucket>>| Lane {
