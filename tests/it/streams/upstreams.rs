@@ -9,7 +9,16 @@ use std::{
     time::Duration,
 };
 
-use netjobs::{context::Shared, job::load::load_texts, kind::forward::Forward, net::hops, outcome::Close};
+use netjobs::{
+    context::{Shared, testing::context},
+    job::load::load_texts,
+    kind::{Kind as _, forward::Forward},
+    net::{
+        dial::{self, Options, Source},
+        hops,
+    },
+    outcome::{Close, Reason},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream, UnixStream},
@@ -309,6 +318,40 @@ fn out_of_ephemeral_ports_is_this_machines_lack() {
             assert_eq!((closes.len(), lacking), (3, 1), "{source}: {closes:?}");
         }
     });
+}
+
+/// Fault case 20, where the port is chosen before the connection: datagrams, and what goes on to this very process.
+#[test]
+fn out_of_ports_to_bind_is_this_machines_lack_too() {
+    let namespace = Namespace::new();
+    namespace.sh("sysctl -qw net.ipv4.ip_local_port_range='50000 50001'");
+    namespace.block_on(|| async {
+        let to: SocketAddr = "127.0.0.1:7000".parse().unwrap();
+        let _server = TcpListener::bind(to).await.unwrap();
+        let bind = |port: u16| std::net::UdpSocket::bind(("0.0.0.0", port)).unwrap();
+        let _udp = [bind(50_000), bind(50_001)];
+        let listen = |port: u16| std::net::TcpListener::bind(("0.0.0.0", port)).unwrap();
+        let _tcp = [listen(50_000), listen(50_001)];
+        for source in [None, Some(Source::Address(Ipv4Addr::LOCALHOST.into()))] {
+            let options = Options { timeout: PATIENCE, source };
+            let udp = dial::udp(&[to], &options).await.unwrap_err();
+            let told = dial::tcp_told(to, &options, |_| ()).await.unwrap_err();
+            assert_eq!([udp.reason, told.reason], [Reason::Resources; 2], "{udp} {told}");
+        }
+    });
+}
+
+/// A source that this machine lacks is told at the start, not by each connection.
+#[tokio::test]
+async fn a_source_that_is_not_here_is_an_error_of_the_start() {
+    for (source, wanted) in [("nosuch0", Reason::NoInterface), ("192.0.2.1", Reason::Io)] {
+        let spec = spec::<Forward>(&format!("{{ listen: 0, to: '192.0.2.9:1', source: {source} }}"));
+        let listeners = super::open(spec.listens()).await;
+        let (cx, _) = context(listeners, None);
+        let error = timeout(PATIENCE, spec.run(&cx)).await.expect("it ends").unwrap_err();
+        assert!(error.to_string().contains(source) && error.hint().is_some(), "{error}");
+        assert_eq!(error.reason(), wanted);
+    }
 }
 
 /// Case 41: a link-local address with its zone on either side, and both families on sockets of their own.
