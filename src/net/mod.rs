@@ -151,6 +151,7 @@ fn reason_of_kind(kind: io::ErrorKind) -> Reason {
         io::ErrorKind::PermissionDenied => Reason::Permission,
         io::ErrorKind::AddrInUse => Reason::AddressInUse,
         io::ErrorKind::AddrNotAvailable => Reason::NoRoute,
+        io::ErrorKind::OutOfMemory => Reason::Resources,
         _ => Reason::Io,
     }
 }

@@ -207,6 +207,7 @@ impl Connector {
         let mut addresses = match timeout_at(deadline, lookup).await {
             Ok(Ok(addresses)) => addresses,
             Ok(Err(net::Error::NoInterface { .. })) => return Err(Close::Unreachable),
+            Ok(Err(error)) if error.reason() == Reason::Resources => return Err(Close::Resources),
             Ok(Err(_)) | Err(_) => return Err(Close::Dns),
         };
         addresses.retain(|address| !self.is_own(*address, scheme));
