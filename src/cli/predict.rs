@@ -154,18 +154,26 @@ fn network(host: &Host, ports: Ports, r#type: Type) -> Vec<(String, String)> {
         let message = format!("port {} is below {first_free} and needs a right", ports.first);
         return vec![(message, "needs CAP_NET_BIND_SERVICE; `netjobs doctor` says how to give it".into())];
     }
-    let taken = ports.each().filter(|port| *port != 0).find(|port| is_taken(*address, *port, r#type));
-    let hint = "end the program that listens there, or choose another port";
-    let say = |port| (format!("`{}` is taken by another program", at(*address, port)), hint.to_owned());
-    taken.map(say).into_iter().collect()
+    let refused = ports.each().find_map(|port| Some((port, refusal(*address, port, r#type)?)));
+    let say = |(port, kind)| {
+        let at = SocketAddr::new(*address, port);
+        match kind {
+            io::ErrorKind::AddrInUse => Some((
+                format!("`{at}` is taken by another program"),
+                "end the program that listens there, or choose another port".to_owned(),
+            )),
+            io::ErrorKind::AddrNotAvailable => Some((
+                format!("no interface of this machine has the address of `{at}`"),
+                "see `ip address`, and what will be there when the job starts".to_owned(),
+            )),
+            _ => None,
+        }
+    };
+    refused.and_then(say).into_iter().collect()
 }
 
-fn at(address: IpAddr, port: u16) -> String {
-    SocketAddr::new(address, port).to_string()
-}
-
-/// Binds as the runner would, and lets go again.
-fn is_taken(address: IpAddr, port: u16, r#type: Type) -> bool {
+/// Binds as the runner would, and lets go again: why that was refused.
+fn refusal(address: IpAddr, port: u16, r#type: Type) -> Option<io::ErrorKind> {
     let address = SocketAddr::new(address, port);
     let bind = || {
         let socket = Socket::new(Domain::for_address(address), r#type, None)?;
@@ -176,7 +184,7 @@ fn is_taken(address: IpAddr, port: u16, r#type: Type) -> bool {
         if r#type == Type::STREAM { socket.listen(1) } else { Ok(()) }
     };
     let bound: io::Result<()> = rights::with(Right::NetBindService, bind);
-    bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
+    bound.err().map(|error| error.kind())
 }
 
 #[cfg(test)]
@@ -214,14 +222,22 @@ mod tests {
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     #[test]
+    fn an_address_that_is_not_here_is_foretold() {
+        let told = |text: &str| network(&text.parse().unwrap(), Ports::one(0), Type::STREAM);
+        assert!(told("127.0.0.1").is_empty());
+        assert!(told("192.0.2.1")[0].0.contains("has the address of `192.0.2.1:0`"));
+    }
+
+    #[test]
     fn a_port_is_taken_while_somebody_listens_and_free_after_it() {
         let listener = TcpListener::bind((HERE, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        assert!(is_taken(HERE, port, Type::STREAM));
+        assert_eq!(refusal(HERE, port, Type::STREAM), Some(io::ErrorKind::AddrInUse));
         drop(listener);
-        assert!(!is_taken(HERE, port, Type::STREAM));
+        assert_eq!(refusal(HERE, port, Type::STREAM), None);
         let socket = UdpSocket::bind((HERE, 0)).unwrap();
-        assert!(is_taken(HERE, socket.local_addr().unwrap().port(), Type::DGRAM));
+        let port = socket.local_addr().unwrap().port();
+        assert_eq!(refusal(HERE, port, Type::DGRAM), Some(io::ErrorKind::AddrInUse));
     }
 
     #[test]

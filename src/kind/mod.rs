@@ -50,8 +50,13 @@ pub trait Kind: DeserializeOwned + JsonSchema + Debug + Send + Sync {
         vec![]
     }
 
-    /// Jobs that it names, each with the path of the key that names it.
+    /// Services whose address it wants (`job:NAME`), each with the path of the key that names it: they start first.
     fn refers(&self) -> Vec<(String, &JobName)> {
+        vec![]
+    }
+
+    /// Checks that it only watches, each with the path of the key that names it.
+    fn watches(&self) -> Vec<(String, &JobName)> {
         vec![]
     }
 
@@ -132,6 +137,10 @@ pub trait Room: Debug + Send + Sync {
     fn listens(&self) -> Vec<Listen>;
     /// See [`Kind::refers`].
     fn refers(&self) -> Vec<(String, &JobName)>;
+    /// See [`Kind::watches`].
+    fn watches(&self) -> Vec<(String, &JobName)> {
+        vec![]
+    }
     /// See [`Kind::longest`].
     fn longest(&self) -> Option<Duration>;
     /// See [`Kind::is_unbounded`].

@@ -219,7 +219,11 @@ impl Drop for Open {
             received_bytes,
             sent_bytes,
             duration: self.started.elapsed(),
-            engine: if spliced_bytes > 0 { "splice" } else { self.engine },
+            engine: match self.engine {
+                "copy" if spliced_bytes > 0 => "splice",
+                "copy" if received_bytes + sent_bytes == 0 => "none",
+                engine => engine,
+            },
         });
     }
 }

@@ -56,6 +56,9 @@ macro_rules! kinds {
             fn refers(&self) -> Vec<(String, &JobName)> {
                 match self { $(Self::$type(room) => Kind::refers(room),)* }
             }
+            fn watches(&self) -> Vec<(String, &JobName)> {
+                match self { $(Self::$type(room) => Kind::watches(room),)* }
+            }
             fn longest(&self) -> Option<Duration> {
                 match self { $(Self::$type(room) => Kind::longest(room),)* }
             }

@@ -22,7 +22,14 @@ pub const MOST: u8 = 8;
 pub struct Hops {
     /// How many there are, so that who asks while there are none takes no lock.
     count: AtomicUsize,
-    before: Mutex<HashMap<Peer, u8>>,
+    numbers: AtomicUsize,
+    before: Mutex<HashMap<Peer, Entered>>,
+}
+
+#[derive(Debug)]
+struct Entered {
+    before: u8,
+    number: usize,
 }
 
 /// An entry, for as long as its socket is open.
@@ -30,6 +37,8 @@ pub struct Hops {
 pub struct Hop {
     hops: Arc<Hops>,
     from: Peer,
+    /// Its address may be another's by the time at which it is dropped.
+    number: usize,
 }
 
 impl Hops {
@@ -38,18 +47,19 @@ impl Hops {
         if self.count.load(Ordering::SeqCst) == 0 {
             return 0;
         }
-        self.lock().get(&sender.into()).copied().unwrap_or(0)
+        self.lock().get(&sender.into()).map_or(0, |entered| entered.before)
     }
 
     /// Enters a socket that goes on for a sender that came through `before` forwards.
     pub fn enter(self: &Arc<Self>, from: impl Into<Peer>, before: u8) -> Hop {
         let from = from.into();
-        self.lock().insert(from, before.saturating_add(1));
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        self.lock().insert(from, Entered { before: before.saturating_add(1), number });
         self.count.fetch_add(1, Ordering::SeqCst);
-        Hop { hops: self.clone(), from }
+        Hop { hops: self.clone(), from, number }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Peer, u8>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Peer, Entered>> {
         self.before.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -62,7 +72,11 @@ impl From<SocketAddr> for Peer {
 
 impl Drop for Hop {
     fn drop(&mut self) {
-        self.hops.lock().remove(&self.from);
+        let mut before = self.hops.lock();
+        if before.get(&self.from).is_some_and(|entered| entered.number == self.number) {
+            before.remove(&self.from);
+        }
+        drop(before);
         self.hops.count.fetch_sub(1, Ordering::SeqCst);
     }
 }
@@ -81,5 +95,18 @@ mod tests {
         assert_eq!((hops.before(first), hops.before(at("127.0.0.1:2"))), (1, 2));
         drop(on);
         assert_eq!(hops.before(second), 0);
+    }
+
+    #[test]
+    fn an_address_that_another_socket_has_by_now_stays() {
+        let hops = Arc::new(Hops::default());
+        let at: SocketAddr = "127.0.0.1:1".parse().unwrap();
+        // A socket closes before its entry goes, and the port may be given out in between.
+        let gone = hops.enter(at, 0);
+        let heir = hops.enter(at, 6);
+        drop(gone);
+        assert_eq!(hops.before(at), 7);
+        drop(heir);
+        assert_eq!((hops.before(at), hops.lock().len()), (0, 0));
     }
 }

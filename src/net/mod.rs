@@ -105,11 +105,20 @@ impl Error {
             (Self::Bind { source, .. }, _) if source.raw_os_error() == Some(libc::EADDRNOTAVAIL) => {
                 Some("no interface of this machine has this address: see `ip address`")
             }
+            (Self::Resolve { .. }, _) => {
+                Some("correct the name, or write an address; `getent ahosts NAME` asks the same way")
+            }
+            (Self::NoInterface { .. }, _) => Some("`ip link` lists the interfaces of this machine"),
             (Self::Icmp { .. }, Reason::Permission) => Some(icmp::CURE),
             (_, Reason::Resources) => Some("raise the limit of open files (`ulimit -n`)"),
             _ => None,
         }
     }
+}
+
+/// Whether this machine lacks the address or its family.
+fn is_not_here(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT))
 }
 
 /// Sorts a system error into the closed set.
@@ -142,6 +151,7 @@ fn reason_of_kind(kind: io::ErrorKind) -> Reason {
         io::ErrorKind::PermissionDenied => Reason::Permission,
         io::ErrorKind::AddrInUse => Reason::AddressInUse,
         io::ErrorKind::AddrNotAvailable => Reason::NoRoute,
+        io::ErrorKind::OutOfMemory => Reason::Resources,
         _ => Reason::Io,
     }
 }

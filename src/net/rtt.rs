@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::outcome::{Sample, Samples};
+use crate::outcome::{Sample, Samples, seconds};
 
 /// The round trips of one run.
 #[derive(Clone, Debug, Default)]
@@ -13,7 +13,7 @@ pub struct Rtt {
 impl Rtt {
     /// Adds a round trip.
     pub fn record(&mut self, rtt: Duration) {
-        self.seconds.push(rtt.as_secs_f64());
+        self.seconds.push(seconds(rtt));
     }
 
     /// How many there are.

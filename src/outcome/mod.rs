@@ -55,8 +55,14 @@ pub enum Sample {
 
 impl From<Duration> for Sample {
     fn from(duration: Duration) -> Self {
-        Self::Number(duration.as_secs_f64())
+        Self::Number(seconds(duration))
     }
+}
+
+/// A time as samples and records have it: the number of seconds that prints with the nanoseconds that were measured and no
+/// digit behind them.
+pub fn seconds(duration: Duration) -> f64 {
+    duration.as_nanos() as f64 / 1e9
 }
 
 /// Samples under the names of the kind's measures; one set a run, or one a family with `family: both`.
@@ -127,5 +133,23 @@ impl Outcome {
     pub fn with_detail(mut self, detail: serde_json::Value) -> Self {
         self.detail = detail;
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_print_as_they_were_measured() {
+        for (whole, nanos, wanted) in [
+            (1, 946_987_433, "1.946987433"),
+            (0, 1, "0.000000001"),
+            (0, 300_000_000, "0.3"),
+            (86_400, 7, "86400.000000007"),
+        ] {
+            let printed = seconds(Duration::new(whole, nanos));
+            assert_eq!(format!("{printed}"), wanted);
+        }
     }
 }

@@ -21,7 +21,7 @@ pub enum Notice {
         sent_bytes: u64,
         /// From accept to close.
         duration: Duration,
-        /// How bytes were moved: `copy`, `splice`, `datagram`.
+        /// How bytes were moved: `copy`, `splice`, `datagram`; `none` where no byte of a stream was.
         engine: &'static str,
     },
     /// A host of a sweep was seen for the first time or changed.

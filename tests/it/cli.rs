@@ -199,6 +199,16 @@ fn an_interrupted_check_ends_with_the_signal_s_code() {
     }
 }
 
+#[test]
+fn the_records_of_a_verb_come_while_it_runs() {
+    let mut echo = Running::start(&mut netjobs(&["echo", "--listen", "0", "--json"]));
+    let ready: Value = serde_json::from_str(&echo.line_with("job_ready")).unwrap();
+    let address = ready["addresses"][0].as_str().unwrap().trim_start_matches("tcp://").to_owned();
+    drop(std::net::TcpStream::connect(address).unwrap());
+    echo.line_with("connection_closed");
+    assert_eq!(echo.end(Signal::SIGTERM), Some(0));
+}
+
 const ECHO: &str = "jobs:\n  - name: a\n    echo: { listen: 0 }\n";
 
 #[test]

@@ -32,6 +32,7 @@ fn each_example_has_a_readme() {
 fn every_job_file_of_the_examples_is_right() {
     for file in [
         "ci-smoke/smoke.yaml",
+        "health/forward.yaml",
         "lan-sweep/lan.yaml",
         "proxy-protocol/forward.yaml",
         "tcp-forward/forward.yaml",
@@ -76,6 +77,38 @@ fn the_forwarder_takes_the_next_upstream_where_the_first_refuses() {
     let address = ready["addresses"][0].as_str().unwrap().to_owned();
     for _ in 0..3 {
         check(&["exchange", "--to", &address, "--send", "hello"], 0);
+    }
+    assert_eq!(daemon.end(nix::sys::signal::Signal::SIGTERM), Some(0));
+}
+
+#[test]
+fn an_upstream_whose_check_fails_gets_no_clients_until_it_passes() {
+    let echo = |at: &str| Running::start(&mut netjobs(&["echo", "--listen", at]));
+    let (mut first, mut second) = (echo("127.0.0.1:0"), echo("127.0.0.1:0"));
+    let upstreams = [first.ready("tcp://"), second.ready("tcp://")];
+    let mut command =
+        netjobs(&["run", &example("health/forward.yaml"), "--web.listen-address", "127.0.0.1:0"]);
+    command.env("LISTEN", "127.0.0.1:0").env("PERIOD", "100ms");
+    command.env("UPSTREAM_1", &upstreams[0]).env("UPSTREAM_2", &upstreams[1]);
+    let mut daemon = Running::start(&mut command);
+    let ready: Value = serde_json::from_str(&daemon.line_with("job_ready")).unwrap();
+    let address = ready["addresses"][0].as_str().unwrap().to_owned();
+    let ask = || {
+        // Upstreams with as few connections as each other take turns.
+        for _ in 0..2 {
+            check(&["exchange", &address, "--send", "hi"], 0);
+        }
+    };
+    ask();
+    let mut again = vec![];
+    for (upstream, running) in upstreams.iter().zip([first, second]) {
+        let told = |from: &str, to: &str| format!(r#""what":"{upstream}","from":"{from}","to":"{to}""#);
+        assert_eq!(running.end(nix::sys::signal::Signal::SIGTERM), Some(0));
+        daemon.line_with(&told("in", "out"));
+        ask();
+        again.push(echo(upstream));
+        daemon.line_with(&told("out", "in"));
+        ask();
     }
     assert_eq!(daemon.end(nix::sys::signal::Signal::SIGTERM), Some(0));
 }

@@ -124,9 +124,12 @@ fn case_55_without_any_name_server_names_fail_at_once_and_addresses_work() {
             { "name": "echo", "echo": { "listen": "127.0.0.1:7000" } },
             { "name": "name", "exchange": { "to": "db.test:7000", "send": "x", "timeout": "2s" } },
             { "name": "address", "needs": ["echo"], "exchange": { "to": "127.0.0.1:7000", "send": "x" } },
+            { "name": "listener", "echo": { "listen": "db.test:7001" } },
         ]),
     );
     check(&runs, "name", "failed", "dns", 2.0);
+    check(&runs, "listener", "errored", "dns", 2.0);
+    assert!(find(&runs, "listener")["hint"].as_str().unwrap().contains("write an address"), "{runs:?}");
     check(&runs, "address", "passed", "", 2.0);
 }
 

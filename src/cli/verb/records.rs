@@ -20,6 +20,10 @@ impl Sink for Records {
         }
     }
 
+    fn told(&mut self) {
+        self.0.told();
+    }
+
     fn close(&mut self) {
         self.0.close();
     }

@@ -2,8 +2,6 @@
 
 use std::{path::Path, rc::Rc, sync::Arc};
 
-use serde_yaml::{Mapping, Value};
-
 use super::{
     Loader,
     expand::Expander,
@@ -94,14 +92,14 @@ impl Loader<'_> {
         }
         let identity = identity::of(&keys.kind.key, &common_value, &parameters);
         let common: Common = self.shaped(shape::common(common_value), &root, "")?;
-        let spec = self.shaped(shape::spec(&keys.kind.key, parameters.clone()), keys.kind, &keys.kind.key)?;
+        let spec = self.shaped(shape::spec(&keys.kind.key, parameters), keys.kind, &keys.kind.key)?;
         let name = common.name.clone()?;
         let place = self.line_of(keys.name.at);
         let from_defaults = |key: &str| find(&own, key).is_none();
         let mut draft = Draft {
             name_at: keys.name.value.at,
             needs: named(&common, &root),
-            refers: references(&spec, keys.kind, &parameters),
+            refers: references(&spec, keys.kind),
             listens: listens(&spec, keys.kind),
             left_out: self.left_out(&common),
             job: job(name, &common, spec, identity, place, file.base.clone()),
@@ -203,26 +201,13 @@ fn named(common: &Common, root: &Entry) -> Vec<(JobName, At)> {
     needs.map(|(index, name)| (name.clone(), at(index))).collect()
 }
 
-fn references(spec: &Spec, kind: &Entry, parameters: &Value) -> Vec<Reference> {
-    let refers = spec.refers().into_iter();
-    let reference = |(path, name): (String, &JobName)| {
-        let steps = steps(&kind.value, &path);
-        let is_endpoint = text_at(parameters, &steps).is_none_or(|text| text.starts_with("job:"));
-        Reference { name: name.clone(), at: super::node::follow(kind, &steps).1.at, path, is_endpoint }
+fn references(spec: &Spec, kind: &Entry) -> Vec<Reference> {
+    let reference = |is_endpoint: bool, (path, name): (String, &JobName)| {
+        let at = super::node::follow(kind, &steps(&kind.value, &path)).1.at;
+        Reference { name: name.clone(), at, path, is_endpoint }
     };
-    refers.map(reference).collect()
-}
-
-/// The text at a path of the expanded values.
-fn text_at<'a>(mut value: &'a Value, steps: &[Step]) -> Option<&'a str> {
-    for step in steps {
-        value = match (step, value) {
-            (Step::Key(key), Value::Mapping(map)) => Mapping::get(map, key.as_str())?,
-            (Step::Index(index), Value::Sequence(list)) => list.get(*index)?,
-            (_, value) => value,
-        };
-    }
-    value.as_str()
+    let endpoints = spec.refers().into_iter().map(|refer| reference(true, refer));
+    endpoints.chain(spec.watches().into_iter().map(|watch| reference(false, watch))).collect()
 }
 
 fn listens(spec: &Spec, kind: &Entry) -> Vec<(String, At)> {

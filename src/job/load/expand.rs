@@ -1,4 +1,4 @@
-//! `${VAR}`, `${VAR:-default}`, `${file:PATH}` and `$$` inside a scalar. Not a shell: nothing else is expanded, nothing twice.
+//! `${VAR}`, `${VAR:-default}`, `${file:PATH}` and `$$` inside a scalar or a key. Not a shell: nothing else is expanded, nothing twice.
 
 use std::path::Path;
 
@@ -56,6 +56,12 @@ impl<'a> Expander<'a> {
         }
         expanded.push_str(rest);
         expanded
+    }
+
+    /// Refuses a key that is another's once it is expanded.
+    pub(super) fn twice(&mut self, key: &str, at: At) {
+        let message = format!("the key `{}` stands here twice, once expanded", key.escape_debug());
+        self.refuse(at, message, "give each key a value of its own");
     }
 
     fn look_up(&self, inside: &str) -> Result<String, (String, &'static str)> {

@@ -8,6 +8,7 @@
 //! One tree lives at a time.
 
 mod build;
+mod circles;
 mod expand;
 mod identity;
 mod judge;

@@ -49,7 +49,15 @@ pub(super) fn expanded(node: &Node, expander: &mut Expander<'_>) -> Value {
             let mut mapping = Mapping::with_capacity(entries.len());
             for entry in entries {
                 let value = expander.below(&entry.key, |expander| expanded(&entry.value, expander));
-                mapping.insert(Value::String(entry.key.to_string()), value);
+                let key = if entry.key.contains('$') {
+                    expander.expand(&entry.key, entry.at)
+                } else {
+                    entry.key.to_string()
+                };
+                if mapping.contains_key(key.as_str()) {
+                    expander.twice(&key, entry.at);
+                }
+                mapping.insert(Value::String(key), value);
             }
             Value::Mapping(mapping)
         }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::{
     Loader,
     build::{Draft, warning},
-    node::At,
+    node::{At, NOWHERE},
 };
 use crate::{
     diagnostic::{Diagnostic, near},
@@ -67,28 +67,44 @@ impl Loader<'_> {
 
     fn check_needs(&mut self, drafts: &[Draft], index: &HashMap<JobName, usize>) {
         for (name, at) in drafts.iter().flat_map(|draft| &draft.needs) {
-            self.check_known(name, *at, index);
+            self.check_known(name, "needs", *at, index);
         }
     }
 
-    fn check_known(&mut self, name: &JobName, at: At, index: &HashMap<JobName, usize>) {
+    fn check_known(&mut self, name: &JobName, path: &str, at: At, index: &HashMap<JobName, usize>) {
         if index.contains_key(name) || self.broken.contains(name.as_str()) {
             return;
         }
-        let hint = near(name.as_str(), index.keys().map(JobName::as_str));
-        let hint = hint
-            .map_or_else(|| "name a job of these files".to_owned(), |near| format!("did you mean `{near}`?"));
-        self.wrong((at, Diagnostic::error(format!("no job is called `{name}`")).hint(hint)));
+        let hint = match near(name.as_str(), index.keys().map(JobName::as_str)) {
+            _ if at == NOWHERE => ALONE.to_owned(),
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "name a job of these files".to_owned(),
+        };
+        let mut diagnostic = Diagnostic::error(format!("no job is called `{name}`")).hint(hint);
+        path.clone_into(&mut diagnostic.path);
+        self.wrong((at, diagnostic));
     }
 
     fn check_references(&mut self, drafts: &[Draft], index: &HashMap<JobName, usize>) {
         for (draft, reference) in
             drafts.iter().flat_map(|draft| draft.refers.iter().map(move |refer| (draft, refer)))
         {
-            self.check_known(&reference.name, reference.at, index);
+            self.check_known(&reference.name, &reference.path, reference.at, index);
             let Some(named) = index.get(&reference.name).map(|named| drafts[*named].job.room.facts()) else {
                 continue;
             };
+            let say = |message: String, hint: &str| {
+                let mut diagnostic = Diagnostic::error(message).hint(hint);
+                diagnostic.path.clone_from(&reference.path);
+                (reference.at, diagnostic)
+            };
+            if reference.is_endpoint && named.service && reference.name == draft.job.name {
+                let message = format!("`job:{}` is this job itself", reference.name);
+                let hint =
+                    if reference.at == NOWHERE { ALONE } else { "name another job, or write an address" };
+                self.wrong(say(message, hint));
+                continue;
+            }
             let (what, wanted) = match (reference.is_endpoint, named.service) {
                 (true, false) => {
                     ("a check", "`job:` stands for the address of a service: name a `forward` or an `echo`")
@@ -97,10 +113,7 @@ impl Loader<'_> {
                 _ => continue,
             };
             let message = format!("`{}` is {what} (`{}`)", reference.name, named.name);
-            let mut diagnostic = Diagnostic::error(message).hint(wanted);
-            diagnostic.path.clone_from(&reference.path);
-            let _ = draft;
-            self.wrong((reference.at, diagnostic));
+            self.wrong(say(message, wanted));
         }
     }
 
@@ -127,47 +140,6 @@ impl Loader<'_> {
             let mut diagnostic = warning(message).hint(hint);
             diagnostic.path.clone_from(&reference.path);
             self.wrong((reference.at, diagnostic));
-        }
-    }
-
-    /// Reports each circle of needs once, at the need that closes it.
-    fn check_circles(&mut self, drafts: &[Draft], edges: &[Vec<(usize, At)>]) {
-        #[derive(Clone, Copy, PartialEq)]
-        enum Seen {
-            New,
-            Open,
-            Done,
-        }
-        let mut seen = vec![Seen::New; drafts.len()];
-        for start in 0..drafts.len() {
-            if seen[start] != Seen::New {
-                continue;
-            }
-            seen[start] = Seen::Open;
-            // The way from the start, each job with the next of its needs to look at.
-            let mut way: Vec<(usize, usize)> = vec![(start, 0)];
-            while let Some((job, next)) = way.last_mut() {
-                let Some((need, at)) = edges[*job].get(*next).copied() else {
-                    seen[*job] = Seen::Done;
-                    way.pop();
-                    continue;
-                };
-                *next += 1;
-                match seen[need] {
-                    Seen::New => {
-                        seen[need] = Seen::Open;
-                        way.push((need, 0));
-                    }
-                    Seen::Open => {
-                        let from = way.iter().position(|(job, _)| *job == need).unwrap_or_default();
-                        let circle = way[from..].iter().map(|(job, _)| *job).chain([need]);
-                        let names: Vec<&str> = circle.map(|job| drafts[job].job.name.as_str()).collect();
-                        let message = format!("a circle of needs: {}", shorten(&names));
-                        self.wrong((at, Diagnostic::error(message).hint("take one of these needs out")));
-                    }
-                    Seen::Done => {}
-                }
-            }
         }
     }
 
@@ -221,6 +193,9 @@ impl Loader<'_> {
         self.wrong((at, Diagnostic::error(message).hint(hint)));
     }
 }
+
+/// Of a job that is no file's.
+const ALONE: &str = "a job of the command line stands alone: write an address, or both jobs into a file";
 
 const OTHER: &str = "choose another address or port";
 const BOTH_FAMILIES: &str = "`[::]` listens on IPv4 too: choose another address or port";
@@ -278,15 +253,5 @@ fn leave_out(drafts: &mut [Draft], edges: &[Vec<(usize, At)>]) {
                 open.push(*job);
             }
         }
-    }
-}
-
-/// A circle's names; of a long one the first and last few.
-fn shorten(names: &[&str]) -> String {
-    match names {
-        [first @ .., _, _, _] if names.len() > 12 => {
-            format!("{} → … → {}", first[..8].join(" → "), names[names.len() - 3..].join(" → "))
-        }
-        names => names.join(" → "),
     }
 }

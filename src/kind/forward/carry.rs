@@ -17,7 +17,7 @@ use crate::{
     net::{
         descriptors::{Claim, Hold},
         rate::Bucket,
-        relay::{self, End, Lane},
+        relay::{self, Abort, End, Lane},
         stream::{Accepted, Stream},
         workers::Seat,
     },
@@ -105,16 +105,22 @@ impl Service {
         open: &mut Open,
         claim: Claim,
     ) -> Result<(Stream, Held), Close> {
+        // Known by the socket's own peer, whoever a header says that the client is.
+        let before = self.connector.shared.stream_hops.before(open.peer);
         let (ends, source) = if self.proxy.accepts() {
             self.greet(client, open).await?
         } else {
             (self.proxy.ends(client, open.peer), None)
         };
-        let reached = self.reach(client, route, open).await;
+        let reached = self.reach(client, before, route, open).await;
         drop(claim);
         let (Far::Stream(upstream), target, busy) = reached? else { return Err(Close::NoUpstream) };
         if let Some(header) = self.proxy.header(&ends) {
-            self.proxy.send(&header, client, &upstream).await?;
+            self.proxy.send(&header, client, &upstream).await.inspect_err(|_| {
+                if self.limits.abort == Abort::Reset {
+                    upstream.reset_on_close();
+                }
+            })?;
         }
         Ok((upstream, (target, busy, source)))
     }
@@ -123,15 +129,16 @@ impl Service {
     async fn reach(
         &self,
         client: &Stream,
+        before: u8,
         route: &Route,
         open: &mut Open,
     ) -> Result<(Far, Arc<Target>, Busy), Close> {
-        let peer = open.peer;
+        let source = open.peer.address();
         tokio::select! {
             biased;
             () = self.ending.kill.cancelled() => Err(Close::Grace),
             () = client.broken() => Err(Close::ClientReset),
-            reached = self.connector.reach(route, &peer, false, |upstream| open.goes_to(upstream)) => reached,
+            reached = self.connector.reach(route, source, false, before, |upstream| open.goes_to(upstream)) => reached,
         }
     }
 }

@@ -26,19 +26,15 @@ pub(super) fn check(spec: &Forward, report: &mut Report) {
             report.error(key, format!("`{key}` is zero"), Some("write a time such as `5s`"));
         }
     }
-    if let Some(Host::Scoped(..)) = spec.source {
-        report.error(
-            "source",
-            "a source has no zone",
-            Some("write the interface's name, or an address without a zone"),
-        );
-    }
     if spec.rate.is_some_and(|rate| rate.bytes.is_none() && rate.connections.is_none()) {
         report.error("rate", "`rate` limits nothing", Some("write `bytes`, `connections` or both in it"));
     }
+    let errors = report.diagnostics.len();
     check_upstreams(spec, report);
+    let are_right = report.diagnostics.len() == errors;
+    check_source(spec, report);
     check_health(spec, report);
-    check_listeners(spec, report);
+    check_listeners(spec, are_right, report);
     check_nets(spec, report);
 }
 
@@ -107,6 +103,42 @@ fn check_upstreams(spec: &Forward, report: &mut Report) {
     }
 }
 
+/// Upstreams that cannot be reached from `source`, whatever this machine has.
+fn check_source(spec: &Forward, report: &mut Report) {
+    let Some(source) = &spec.source else { return };
+    if let Host::Scoped(..) = source {
+        let hint = "write the interface's name, or an address without a zone";
+        report.error("source", "a source has no zone", Some(hint));
+    }
+    if spec.to.iter().all(|to| matches!(to.endpoint, Endpoint::Unix(_) | Endpoint::Unixgram(_))) {
+        let message = "`source` is for TCP and UDP, and `to` has only Unix sockets";
+        report.error("source", message, Some("leave it out"));
+    }
+    let Host::Ip(from) = source else { return };
+    for (index, upstream) in spec.to.iter().enumerate() {
+        let (Endpoint::Tcp(host, _) | Endpoint::Udp(host, _)) = &upstream.endpoint else { continue };
+        let is_v4 = match host {
+            Host::Ip(ip) => ip.is_ipv4(),
+            Host::Scoped(..) => false,
+            Host::Name(_) => continue,
+        };
+        if is_v4 != from.is_ipv4() {
+            let family = |is_v4| if is_v4 { "IPv4" } else { "IPv6" };
+            let message = format!(
+                "`{}` is {} and the source `{from}` {}",
+                upstream.text,
+                family(is_v4),
+                family(!is_v4)
+            );
+            report.error(
+                path("to", index, spec.to.len()),
+                message,
+                Some("write a source of the same family, or the name of an interface"),
+            );
+        }
+    }
+}
+
 fn check_health(spec: &Forward, report: &mut Report) {
     if spec.health.as_ref().is_some_and(BTreeMap::is_empty) {
         report.error("health", "`health` names no check", Some("write `{ \"10.0.0.1:80\": web-check }`"));
@@ -124,11 +156,15 @@ fn check_health(spec: &Forward, report: &mut Report) {
     }
 }
 
-fn check_listeners(spec: &Forward, report: &mut Report) {
+/// `are_right`: nothing is wrong with `to` in itself. Where something is, what is left of it is not judged.
+fn check_listeners(spec: &Forward, are_right: bool, report: &mut Report) {
     for (index, listen) in spec.listen.iter().enumerate() {
         let at = path("listen", index, spec.listen.len());
         let mine: Vec<&Endpoint> =
             spec.to.iter().map(|to| &to.endpoint).filter(|to| goes(&listen.0, to)).collect();
+        if mine.is_empty() && !are_right {
+            continue;
+        }
         if mine.is_empty() {
             let what = if listen.0.is_datagram() { "datagrams" } else { "streams" };
             report.error(

@@ -1,6 +1,12 @@
 //! Reaching an upstream: the targets of a route one after the other, each within `connect_timeout`, never our own listener.
 
-use std::{fs, net::SocketAddr, os::unix::fs::MetadataExt as _, path::Path, sync::Arc};
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    sync::Arc,
+};
 
 use tokio::{
     net::{UdpSocket, UnixDatagram},
@@ -59,20 +65,21 @@ impl Own {
 }
 
 impl Connector {
-    /// The first target of a route that can be reached, or why the last one could not. `goes_to` hears of each attempt.
+    /// The first target of a route that can be reached, or why the last one could not, for a client that came through
+    /// `before` forwards. `goes_to` hears of each attempt.
     pub(super) async fn reach(
         &self,
         route: &Route,
-        client: &Peer,
+        client: Option<IpAddr>,
         is_datagram: bool,
+        before: u8,
         mut goes_to: impl FnMut(&str) + Send,
     ) -> Result<(Far, Arc<Target>, Busy), Close> {
-        let before = if is_datagram { 0 } else { self.shared.stream_hops.before(*client) };
         if before >= hops::MOST {
             return Err(Close::Loop);
         }
         let mut close = Close::NoUpstream;
-        for target in route.order(client.address()) {
+        for target in route.order(client) {
             goes_to(&target.label);
             let mut busy = target.busy();
             let started = Instant::now();
@@ -200,6 +207,7 @@ impl Connector {
         let mut addresses = match timeout_at(deadline, lookup).await {
             Ok(Ok(addresses)) => addresses,
             Ok(Err(net::Error::NoInterface { .. })) => return Err(Close::Unreachable),
+            Ok(Err(error)) if error.reason() == Reason::Resources => return Err(Close::Resources),
             Ok(Err(_)) | Err(_) => return Err(Close::Dns),
         };
         addresses.retain(|address| !self.is_own(*address, scheme));
@@ -253,7 +261,7 @@ fn is_same(own: SocketAddr, target: SocketAddr, pool: &Pool) -> bool {
     // 0.0.0.0 and :: as a target mean this machine's loopback.
     ours == theirs
         || theirs.is_unspecified() && (ours.is_loopback() || ours.is_unspecified())
-        || ours.is_unspecified() && (ours.is_ipv6() || theirs.is_ipv4()) && pool.is_local(theirs)
+        || ours.is_unspecified() && (ours.is_ipv6() || theirs.is_ipv4()) && pool.is_local(target)
 }
 
 fn close_of(failure: &dial::Failure) -> Close {

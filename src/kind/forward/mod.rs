@@ -48,7 +48,7 @@ pub struct Forward {
     /// them. A range of ports, `127.0.0.1:8000-8010`, goes port by port to a range of the same length in `to`.
     pub listen: Many<Bind>,
     /// Where to forward to: `host:port`, `udp://host:port`, `unix:///path`, `unixgram:///path`, `job:NAME`, or a list of them,
-    /// among which `balance` chooses. Names are resolved anew for each connection.
+    /// among which `balance` chooses. Names are resolved for each connection; an answer holds for 5 seconds.
     pub to: Many<Upstream>,
     /// How one of several upstreams is chosen. Default `round_robin`. An upstream that could not be reached is tried
     /// last for the next 10 seconds.
@@ -95,7 +95,8 @@ pub struct Forward {
     /// Default: no limit.
     #[serde(default)]
     pub rate: Option<Rate>,
-    /// Where connections to the upstream start: an address of this machine, or the name of an interface.
+    /// Where connections to the upstream start: an address of this machine, or the name of an interface. While the machine
+    /// has neither at its start, the forward is `errored`.
     #[serde(default)]
     pub source: Option<Host>,
     /// The most senders of datagrams at a time; beyond it the one that was silent longest is forgotten. Default 4096, or
@@ -195,11 +196,14 @@ impl Kind for Forward {
 
     fn refers(&self) -> Vec<(String, &JobName)> {
         let count = self.to.len();
-        let upstreams = (self.to.iter().enumerate())
-            .filter_map(|(index, upstream)| Some((path("to", index, count), upstream.endpoint.job()?)));
-        let checks =
-            self.health.iter().flatten().map(|(upstream, check)| (format!("health.{upstream}"), check));
-        upstreams.chain(checks).collect()
+        (self.to.iter().enumerate())
+            .filter_map(|(index, upstream)| Some((path("to", index, count), upstream.endpoint.job()?)))
+            .collect()
+    }
+
+    fn watches(&self) -> Vec<(String, &JobName)> {
+        let checks = self.health.iter().flatten();
+        checks.map(|(upstream, check)| (format!("health.{upstream}"), check)).collect()
     }
 
     fn open_files(&self, allowed: u64) -> Option<Result<u64, Error>> {

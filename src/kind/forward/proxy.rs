@@ -169,7 +169,7 @@ impl Proxy {
         let is_more = self.is_together
             && match timeout(TOGETHER, client.peek(&mut byte)).await {
                 Ok(Ok(seen)) => seen > 0,
-                // The kernel tells a break only once: to the relay it would look like an end.
+                // The look has taken the error away: the relay would see a clean end.
                 Ok(Err(_)) => return Err(Close::ClientReset),
                 Err(_) => false,
             };

@@ -133,6 +133,9 @@ impl Service {
             value::Host::Scoped(address, _) => Source::Address((*address).into()),
             value::Host::Name(device) => Source::Device(device.clone()),
         });
+        if let Some(source) = &source {
+            source.find()?;
+        }
         let connector = Connector {
             shared: cx.shared().clone(),
             observer: cx.observer().clone(),

@@ -16,7 +16,7 @@ use crate::{
     kind::service::Open,
     net::{
         datagram::{Connected, MOST, Room},
-        hops::{self, Hop},
+        hops::Hop,
         stream::Peer,
     },
     outcome::Close,
@@ -75,14 +75,11 @@ impl Session {
         let open = &mut self.open;
         let hops = &service.connector.shared.hops;
         let before = if let Peer::Ip(sender) = peer { hops.before(sender) } else { 0 };
-        if before >= hops::MOST {
-            return Err(Close::Loop);
-        }
         let (far, target, busy) = tokio::select! {
             biased;
             // Nothing else tells a session that has no upstream yet.
             () = link.told.notified() => return Err(link.over().unwrap_or(Close::Bug)),
-            reached = service.connector.reach(&self.desk.route, &peer, true, |upstream| open.goes_to(upstream)) => reached?,
+            reached = service.connector.reach(&self.desk.route, peer.address(), true, before, |upstream| open.goes_to(upstream)) => reached?,
         };
         let far = match far {
             Far::Udp(udp) => Connected::udp(udp),

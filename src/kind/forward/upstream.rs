@@ -183,18 +183,24 @@ impl Route {
     }
 
     fn several(&self, client: Option<IpAddr>) -> Vec<&Arc<Target>> {
-        // Those that are out are taken away first, so that the others share their turns evenly.
-        let mut order: Vec<&Arc<Target>> = self.targets.iter().filter(|target| !target.is_out()).collect();
-        let take_turns = |order: &mut Vec<_>| {
-            let turn = self.turn.fetch_add(1, Ordering::Relaxed) % order.len().max(1);
-            order.rotate_left(turn);
-        };
+        // Those that are out or shunned are taken away first, so that the others share their turns evenly.
+        let are_in = self.targets.iter().filter(|target| !target.is_out());
+        let (mut order, mut shunned): (Vec<_>, Vec<_>) = are_in.partition(|target| !target.is_shunned());
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        self.arrange(&mut order, turn, client);
+        self.arrange(&mut shunned, turn, client);
+        order.extend(shunned);
+        order
+    }
+
+    fn arrange(&self, order: &mut [&Arc<Target>], turn: usize, client: Option<IpAddr>) {
+        let first = turn % order.len().max(1);
         match self.balance {
             Balance::First => {}
-            Balance::RoundRobin => take_turns(&mut order),
+            Balance::RoundRobin => order.rotate_left(first),
             Balance::LeastConnections => {
                 // Equals take turns.
-                take_turns(&mut order);
+                order.rotate_left(first);
                 order.sort_by_key(|target| target.active.load(Ordering::Relaxed));
             }
             // Highest random weight: a target that falls out moves only its own clients.
@@ -202,10 +208,6 @@ impl Route {
                 order.sort_by_cached_key(|target| std::cmp::Reverse(weight(client, &target.label)));
             }
         }
-        if order.iter().any(|target| target.is_shunned()) {
-            order.sort_by_cached_key(|target| target.is_shunned());
-        }
-        order
     }
 }
 
@@ -299,6 +301,21 @@ mod tests {
         turns.targets[2].set_out(false);
         assert_eq!(first(&turns, "10.0.0.1"), "c:1");
         assert!(!turns.targets[2].is_shunned(), "what its check says is newer");
+    }
+
+    #[tokio::test]
+    async fn the_others_share_the_turns_of_a_target_that_failed_and_all_are_tried_where_all_did() {
+        let turns = route(Balance::RoundRobin);
+        turns.targets[0].failed();
+        let seen: Vec<String> = (0..4).map(|_| first(&turns, "10.0.0.1")).collect();
+        assert_eq!(seen, ["b:1", "c:1", "b:1", "c:1"]);
+        turns.targets.iter().for_each(|target| target.failed());
+        for balance in [Balance::RoundRobin, Balance::LeastConnections, Balance::SourceHash, Balance::First] {
+            let route = Route::new(turns.targets.clone(), balance);
+            let mut all: Vec<&str> = route.order(None).map(|target| target.label.as_str()).collect();
+            all.sort_unstable();
+            assert_eq!(all, ["a:1", "b:1", "c:1"], "{balance:?}");
+        }
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     context::Context,
-    outcome::{HostState, Notice, Outcome, Reason, Samples},
+    outcome::{HostState, Notice, Outcome, Reason, Samples, seconds},
 };
 
 /// Up to this many hosts, the first sweep names the dead as well as the living.
@@ -146,7 +146,7 @@ fn record(hosts: &Hosts, findings: &Findings, index: u32) -> Option<Value> {
     let key = if finding.is_alive() { "evidence" } else { "reason" };
     record[key] = finding.why().into();
     if let Some(rtt) = findings.rtt(index) {
-        record["rtt"] = rtt.as_secs_f64().into();
+        record["rtt"] = seconds(rtt).into();
     }
     Some(record)
 }

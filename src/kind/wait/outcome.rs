@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::watch::{UP, Watch};
 use crate::{
-    outcome::{Outcome, Reason, Sample, Samples, Verdict},
+    outcome::{Outcome, Reason, Sample, Samples, Verdict, seconds},
     value::Family,
 };
 
@@ -71,7 +71,7 @@ fn record(watch: &Watch, started: Instant) -> Value {
         "endpoint": watch.endpoint.to_string(),
         "family": match watch.family { Family::V4 => Some("ipv4"), Family::V6 => Some("ipv6"), _ => None },
         "came": watch.held_at.is_some(),
-        "waited": watch.held_at.map(|at| (at - started).as_secs_f64()),
+        "waited": watch.held_at.map(|at| seconds(at - started)),
         "attempts": watch.attempts,
         "last_reason": last_word(watch),
     })

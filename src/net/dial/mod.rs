@@ -13,14 +13,17 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::socket::{UnixAddr, bind, setsockopt, sockopt};
+use nix::{
+    net::if_::if_nametoindex,
+    sys::socket::{UnixAddr, bind, setsockopt, sockopt},
+};
 use socket2::SockRef;
 use tokio::{
     net::{TcpSocket, TcpStream, UdpSocket, UnixDatagram, UnixStream},
     time::{sleep, timeout},
 };
 
-use super::reason_of;
+use super::{Error, is_not_here, reason_of};
 use crate::{outcome::Reason, value::SocketPath};
 
 pub use near::{tcp_told, unix_told};
@@ -33,6 +36,24 @@ pub enum Source {
     Address(IpAddr),
     /// Through this interface.
     Device(String),
+}
+
+impl Source {
+    /// Says so where this machine lacks it now.
+    pub fn find(&self) -> Result<(), Error> {
+        match self {
+            Self::Address(address) => match std::net::UdpSocket::bind((*address, 0)) {
+                Err(source) if is_not_here(&source) => {
+                    Err(Error::Bind { at: format!("the source {address}"), source })
+                }
+                _ => Ok(()),
+            },
+            Self::Device(name) => {
+                let missing = |_| Error::NoInterface { name: name.clone() };
+                if_nametoindex(name.as_str()).map(drop).map_err(missing)
+            }
+        }
+    }
 }
 
 /// How to connect.
@@ -87,8 +108,9 @@ fn reason_to_connect(error: &io::Error) -> Reason {
         // `ip route add prohibit`; and `blackhole`, which says EINVAL.
         Some(libc::EACCES) => Reason::AdminProhibited,
         Some(libc::EINVAL) => Reason::NoRoute,
-        // No local port is left.
-        Some(libc::EADDRNOTAVAIL) => Reason::Resources,
+        // No local port is left: connect(2) says the one, bind(2) the other.
+        Some(libc::EADDRNOTAVAIL | libc::EADDRINUSE) => Reason::Resources,
+        None if error.kind() == io::ErrorKind::AddrInUse => Reason::Resources,
         _ => reason_of(error),
     }
 }

@@ -24,7 +24,7 @@ use std::{
 
 use crate::value::{Bind, Endpoint, Family, Host, Ports, SocketPath, many::path};
 
-use super::{Error, resolve::Resolver};
+use super::{Error, is_not_here, resolve::Resolver};
 
 /// A key of a spec and what is to be listened on there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -244,11 +244,6 @@ fn spell(net: Net, host: &Host, local: SocketAddr) -> String {
         Net::Udp => Endpoint::Udp(host, ports),
     }
     .to_string()
-}
-
-/// Whether this machine lacks the address or its family.
-fn is_not_here(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT))
 }
 
 fn bind_error(at: String, source: io::Error) -> Error {

@@ -24,7 +24,7 @@ pub(super) struct Marks(Box<[AtomicU64]>);
 
 /// What addresses were found to be a moment ago.
 #[derive(Debug, Default)]
-pub(super) struct Locals(Mutex<HashMap<IpAddr, (Instant, bool)>>);
+pub(super) struct Locals(Mutex<HashMap<SocketAddr, (Instant, bool)>>);
 
 /// Addresses come and go with interfaces; so long an answer is taken for true.
 const FRESH: Duration = Duration::from_secs(1);
@@ -86,11 +86,14 @@ impl Pool {
         })
     }
 
-    /// Whether an address is one of this machine's, as of a moment ago.
-    pub fn is_local(&self, address: IpAddr) -> bool {
-        if address.is_loopback() || address.is_unspecified() {
+    /// Whether an address, whatever its port, is one of this machine's, as of a moment ago.
+    pub fn is_local(&self, mut address: SocketAddr) -> bool {
+        let ip = address.ip().to_canonical();
+        if ip.is_loopback() || ip.is_unspecified() {
             return true;
         }
+        // Its zone stays, without which a link-local address is nobody's.
+        address.set_port(0);
         let mut locals = self.locals.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, is_local)) = locals.get(&address)
             && at.elapsed() < FRESH
@@ -101,7 +104,7 @@ impl Pool {
             locals.clear();
         }
         // Only such an address can be bound.
-        let is_local = UdpSocket::bind((address, 0)).is_ok();
+        let is_local = UdpSocket::bind(address).is_ok();
         locals.insert(address, (Instant::now(), is_local));
         is_local
     }
@@ -121,13 +124,14 @@ impl Pool {
         let any = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
         let (is_held, is_any_held) = {
             let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-            let is_held = |ip: IpAddr| {
-                let key = Key::Ip(net, SocketAddr::new(ip, port));
-                held.get(&key).is_some_and(|socket| socket.strong_count() > 0)
-            };
-            ([ip, mapped, loopback].into_iter().any(is_held), any.into_iter().any(is_held))
+            let is_there =
+                |at: SocketAddr| held.get(&Key::Ip(net, at)).is_some_and(|socket| socket.strong_count() > 0);
+            let is_held = |ip: IpAddr| is_there(SocketAddr::new(ip, port));
+            // `at` as it is: with its zone, if it has one.
+            let is_held_here = is_there(at) || [ip, mapped, loopback].into_iter().any(is_held);
+            (is_held_here, any.into_iter().any(is_held))
         };
-        is_held || is_any_held && self.is_local(ip)
+        is_held || is_any_held && self.is_local(at)
     }
 }
 

@@ -80,12 +80,17 @@ fn addresses(family: u8, block: &[u8]) -> Option<(Header, usize)> {
 
 /// Whether the records from `at` on fill the header, and its checksum is right.
 fn records(header: &[u8], mut at: usize) -> Result<(), Garbage> {
+    let mut is_summed = false;
     while at < header.len() {
         let head = header[at..].first_chunk::<3>().ok_or(Garbage)?;
         let start = at + 3;
         let end = start + usize::from(u16::from_be_bytes([head[1], head[2]]));
         let value = header.get(start..end).ok_or(Garbage)?;
         if head[0] == CRC32C {
+            // Each costs a walk over the whole header, and a second one is of no use.
+            if std::mem::replace(&mut is_summed, true) {
+                return Err(Garbage);
+            }
             let told = u32::from_be_bytes(value.try_into().map_err(|_| Garbage)?);
             let as_nought = header
                 .iter()
@@ -181,6 +186,9 @@ mod tests {
         check(&summed, pair());
         summed[17] ^= 1;
         assert_eq!(parse(&summed), Err(Garbage));
+        // Two that are both right; whoever sends thousands of them would have each cost a walk.
+        let twice = [CRC32C, 0, 4, 0xf4, 0x33, 0x0f, 0x3a, CRC32C, 0, 4, 0xaa, 0x10, 0x37, 0xe1];
+        assert_eq!(parse(&with(&twice)), Err(Garbage));
         for records in
             [&[0x01][..], &[0x01, 0], &[0x01, 0, 1], &[0x01, 0xff, 0xff, 0], &[CRC32C, 0, 3, 0, 0, 0]]
         {

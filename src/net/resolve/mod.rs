@@ -7,6 +7,7 @@
 mod cache;
 
 use std::{
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6},
     sync::Arc,
     time::Duration,
@@ -58,10 +59,7 @@ impl Resolver {
                 vec![SocketAddrV6::new(*address, 0, 0, scope(zone)?).into()]
             }
             Host::Name(name) if is_localhost(name) => localhost(),
-            Host::Name(name) => {
-                let why = |failure| Error::Resolve { host: name.clone(), why: sentence(&failure) };
-                self.name(name).await.map_err(why)?
-            }
+            Host::Name(name) => self.name(name).await.map_err(|failure| error(name, &failure))?,
         };
         let mut addresses = vec![];
         for mut address in found {
@@ -156,6 +154,18 @@ impl Drop for Lookup {
     }
 }
 
+fn error(name: &str, failure: &Failure) -> Error {
+    let why = sentence(failure);
+    match failure {
+        // It says nothing of the name.
+        Failure::Resources => Error::System {
+            operation: format!("resolve {name}"),
+            source: io::Error::new(io::ErrorKind::OutOfMemory, why),
+        },
+        _ => Error::Resolve { host: name.to_owned(), why },
+    }
+}
+
 fn sentence(failure: &Failure) -> String {
     match failure {
         Failure::NoName => "no such name".into(),
@@ -204,6 +214,7 @@ fn loopback_line(line: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::Reason;
 
     async fn lookup(host: &str, family: Family) -> Result<Vec<SocketAddr>, Error> {
         Resolver::default().lookup(&host.parse().unwrap(), 80, family).await
@@ -232,6 +243,15 @@ mod tests {
     async fn an_address_of_the_other_family_is_said_so() {
         let error = lookup("127.0.0.1", Family::V6).await.unwrap_err();
         assert_eq!(error.to_string(), "resolve 127.0.0.1: it has no IPv6 address");
+    }
+
+    #[test]
+    fn what_this_machine_lacks_is_not_the_names_fault() {
+        let reason = |failure| error("db", &failure).reason();
+        assert_eq!(reason(Failure::NoName), Reason::Dns);
+        assert_eq!(reason(Failure::Resources), Reason::Resources);
+        let told = "resolve db: this machine is out of descriptors, memory or threads";
+        assert_eq!(error("db", &Failure::Resources).to_string(), told);
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::{
     event::{Finished, JobRef},
-    outcome::{Cause, Reason, Verdict},
+    outcome::{Cause, Reason, Verdict, seconds},
     sink::{
         escape::{peer, sentence},
         record::instant,
@@ -228,7 +228,7 @@ impl Row {
             "reason": self.reason.map(Reason::as_str),
             "message": self.message,
             "last_started": self.last_started.map(instant),
-            "last_duration_seconds": self.last_duration.map(|duration| duration.as_secs_f64()),
+            "last_duration_seconds": self.last_duration.map(seconds),
             "running": self.running,
             "next_run": self.next_run.map(instant),
             "ready": self.ready,

@@ -7,7 +7,11 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use super::{Level, instant};
-use crate::{event::JobRef, outcome::Notice, sink::escape::peer};
+use crate::{
+    event::JobRef,
+    outcome::{Notice, seconds},
+    sink::escape::peer,
+};
 
 /// The fields in the order in which they are read.
 #[derive(Serialize)]
@@ -71,7 +75,7 @@ impl<'a> Closed<'a> {
             reason: close.as_str(),
             received_bytes: *received_bytes,
             sent_bytes: *sent_bytes,
-            duration_seconds: duration.as_secs_f64(),
+            duration_seconds: seconds(*duration),
             engine,
         })
     }

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     diagnostic::{Diagnostic, Place, Report, Severity},
     event::{Event, Finished, JobRef, Judged},
-    outcome::{HostState, Notice, Reason, Sample, Samples, Verdict},
+    outcome::{HostState, Notice, Reason, Sample, Samples, Verdict, seconds},
 };
 use closed::Closed;
 
@@ -65,7 +65,7 @@ pub fn record_at(event: &Event, time: Timestamp) -> Option<Value> {
             .put("changed", names(changed))
             .put("kept", *kept),
         Event::ConfigRejected { report } => start("config_rejected").put("diagnostics", mistakes(report)),
-        Event::ClockStepped { seconds } => start("clock_stepped").put("seconds", *seconds),
+        Event::ClockStepped { seconds } => start("clock_stepped").put("seconds", rounded(*seconds)),
         Event::Stopping
         | Event::JobAdded { .. }
         | Event::JobRemoved { .. }
@@ -130,8 +130,8 @@ pub fn run_fields(run: &Finished, with_detail: bool) -> Value {
         .put("run_id", peer(&run.run_id))
         .put("scheduled", instant(run.scheduled))
         .put("started", instant(run.started))
-        .put("duration_seconds", run.duration.as_secs_f64())
-        .put("start_lag_seconds", run.start_lag.as_secs_f64())
+        .put("duration_seconds", seconds(run.duration))
+        .put("start_lag_seconds", seconds(run.start_lag))
         .put("verdict", run.verdict.as_str())
         .put("reason", run.reason.map(Reason::as_str))
         .put("message", run.message.as_deref().map(sentence))
@@ -171,10 +171,16 @@ fn judged(judged: &Judged) -> Value {
 fn value(sample: &Sample) -> Value {
     match sample {
         Sample::Count(count) => json!(count),
-        Sample::Number(number) => json!(number),
+        Sample::Number(number) => json!(rounded(*number)),
         Sample::Flag(flag) => json!(flag),
         Sample::Word(word) => json!(word),
     }
+}
+
+/// A computed number to nine decimals: the others are the noise of its computation.
+fn rounded(number: f64) -> f64 {
+    // A larger one has fewer decimals as it is.
+    if number.abs() < 1e6 { (number * 1e9).round() / 1e9 } else { number }
 }
 
 fn noticed(time: Timestamp, level: Level, job: &JobRef, run_id: &str, notice: &Notice) -> Value {
@@ -189,11 +195,11 @@ fn noticed(time: Timestamp, level: Level, job: &JobRef, run_id: &str, notice: &N
             .put("from", from.map(HostState::as_str))
             .put("to", to.as_str())
             .put("reason", *why)
-            .put("rtt_seconds", rtt.map(|rtt| rtt.as_secs_f64())),
+            .put("rtt_seconds", rtt.map(seconds)),
         Notice::Answer { sequence, from, rtt, reason, note } => start("answer")
             .put("sequence", *sequence)
             .put("from", peer(from))
-            .put("rtt_seconds", rtt.map(|rtt| rtt.as_secs_f64()))
+            .put("rtt_seconds", rtt.map(seconds))
             .put("reason", reason.map(Reason::as_str))
             .put("note", peer(note)),
         Notice::StateChanged { what, from, to, message } => start("state_changed")

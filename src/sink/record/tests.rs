@@ -108,6 +108,23 @@ fn a_finished_run_has_its_fields_in_base_units() {
 }
 
 #[test]
+fn numbers_have_no_digits_that_nobody_measured() {
+    let samples = Samples {
+        family: None,
+        values: vec![
+            ("rtt_avg", Sample::Number((0.1 + 0.2) / 3.0)),
+            ("loss", Sample::Number(1.0 / 3.0)),
+            ("bytes", Sample::Number(12_345_678.5)),
+        ],
+    };
+    let mut run = testing::finished("a", "ping", Verdict::Passed);
+    (run.duration, run.samples) = (std::time::Duration::new(1, 946_987_433), vec![samples]);
+    let line = line(&Event::RunFinished(Box::new(run))).unwrap();
+    let wanted = r#""samples":{"rtt_avg":0.1,"loss":0.333333333,"bytes":12345678.5}"#;
+    assert!(line.contains(wanted) && line.contains(r#""duration_seconds":1.946987433,"#), "{line}");
+}
+
+#[test]
 fn both_families_have_a_set_of_samples_each() {
     let sets = [("ipv4", 1), ("ipv6", 2)].map(|(family, sent)| Samples {
         family: Some(family),

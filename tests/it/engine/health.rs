@@ -74,6 +74,11 @@ impl Scene {
 
     /// The jobs; `period` and `idle` are there to be changed.
     fn jobs(&self, period: &str, idle: &str) -> Vec<Job> {
+        self.jobs_with("a", period, idle)
+    }
+
+    /// The jobs with another name of the first check.
+    fn jobs_with(&self, first: &str, period: &str, idle: &str) -> Vec<Job> {
         let (a, b) = (self.upstream(0), self.upstream(1));
         let text = format!(
             "jobs:
@@ -83,8 +88,8 @@ impl Scene {
       to: ['{a}', '{b}']
       balance: first
       idle_timeout: {idle}
-      health: {{ '{a}': a, '{b}': b }}
-  - {{ name: a, every: {period}, ipv6: {{}} }}
+      health: {{ '{a}': {first}, '{b}': b }}
+  - {{ name: {first}, every: {period}, ipv6: {{}} }}
   - {{ name: b, every: {period}, ipv6: {{}} }}
 ",
             self.listener
@@ -92,7 +97,7 @@ impl Scene {
         let Loaded { jobs, report, .. } = load_texts(&[("jobs.yaml", &text)], &environment());
         assert!(report.diagnostics.is_empty(), "{}", report.render(false));
         let instead = |job: Job| match job.name.as_str() {
-            "a" => finds(job, self.found[0].clone()),
+            name if name == first => finds(job, self.found[0].clone()),
             "b" => finds(job, self.found[1].clone()),
             _ => job,
         };
@@ -115,6 +120,20 @@ impl Scene {
         let client = TcpStream::connect(self.listener).await.unwrap();
         let accepted = timeout(PATIENCE, self.servers[index].accept()).await;
         drop((client, accepted.expect("the client comes").unwrap()));
+    }
+
+    /// Asserts that each of many clients in a row gets to one server or the other.
+    async fn all_are_served(&self) {
+        for _ in 0..100 {
+            let client = TcpStream::connect(self.listener).await.unwrap();
+            let accepted = timeout(PATIENCE, async {
+                tokio::select! {
+                    accepted = self.servers[0].accept() => accepted,
+                    accepted = self.servers[1].accept() => accepted,
+                }
+            });
+            drop((client, accepted.await.expect("the client comes").unwrap()));
+        }
     }
 
     fn shows(&self, rig: &Rig, index: usize) -> Option<String> {
@@ -195,6 +214,35 @@ async fn what_a_check_found_outlives_a_reload() {
     // The changed check is the one that is heard.
     scene.find(&mut rig, 0, PASS, "in").await;
     scene.goes_to(0).await;
+    rig.stop_after(secs(0)).await;
+}
+
+#[tokio::test]
+async fn a_check_that_is_removed_or_renamed_takes_what_it_found_along() {
+    let scene = Scene::new().await;
+    let mut rig = Rig::daemon(scene.jobs("50ms", "10m"));
+    rig.until_ready("web").await;
+    scene.find(&mut rig, 0, FAIL, "out").await;
+
+    let mut without = scene.jobs("50ms", "10m");
+    without.retain(|job| job.name.as_str() != "a");
+    let (summary, ()) = tokio::join!(rig.reload(without), scene.all_are_served());
+    assert_eq!((&*summary.removed, summary.kept), (&["a".into()][..], 2));
+    scene.find(&mut rig, 0, FAIL, "in").await;
+    scene.goes_to(0).await;
+
+    rig.reload(scene.jobs("50ms", "10m")).await;
+    scene.find(&mut rig, 0, FAIL, "out").await;
+    scene.goes_to(1).await;
+    // The new one cannot look, so it puts nothing out.
+    scene.found[0].store(ERR, Ordering::SeqCst);
+    let renamed = scene.jobs_with("c", "50ms", "10m");
+    let (summary, ()) = tokio::join!(rig.reload(renamed), scene.all_are_served());
+    assert_eq!((&*summary.changed, &*summary.added), (&["web".into()][..], &["c".into()][..]));
+    rig.until_ready("web").await;
+    scene.goes_to(0).await;
+    scene.find(&mut rig, 0, FAIL, "out").await;
+    scene.goes_to(1).await;
     rig.stop_after(secs(0)).await;
 }
 

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use netjobs::{
     context::testing::Recorder,
+    kind::forward::Forward,
     net::proxy::{self, Addresses, Header, Version},
     outcome::{Close, Notice},
 };
@@ -13,7 +14,9 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{PATIENCE, Service, assert_broken_off, assert_reset, closes, read_all, reset, server};
+use super::{
+    PATIENCE, Service, assert_broken_off, assert_reset, closes, process, read_all, reset, server, spec,
+};
 
 const TRUSTED: &str = "proxy_protocol: { accept: true, trust: 127.0.0.1 }";
 
@@ -312,6 +315,34 @@ async fn a_header_waits_for_the_first_bytes_but_not_long() {
     assert!(read_all(&mut far).await.0.starts_with(b"PROXY TCP4 "));
     drop((ended, far));
     service.end().await;
+}
+
+/// Cases 6 and 33: who breaks off while its header waits for its first bytes is not taken for one who has finished.
+#[tokio::test]
+async fn a_break_beside_a_waiting_header_is_passed_on() {
+    for (abort, is_reset) in [("reset", true), ("fin", false)] {
+        let ((listener, to), process) = (server().await, process());
+        let yaml = format!("{{ listen: 0, to: '{to}', on_abort: {abort}, proxy_protocol: {{ send: v1 }} }}");
+        let service = Service::start_in(spec::<Forward>(&yaml), &process).await;
+        let is_reached = |times: usize| {
+            let (mut text, wanted) = (String::new(), format!(" {times}"));
+            process.registry.render(&mut text);
+            let count = "netjobs_forward_connect_seconds_count";
+            text.lines().any(|line| line.starts_with(count) && line.ends_with(&wanted))
+        };
+        for times in 1..=10 {
+            let client = service.connect().await;
+            let mut far = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap().0;
+            let start = Instant::now();
+            while !is_reached(times) {
+                assert!(start.elapsed() < PATIENCE);
+                tokio::task::yield_now().await;
+            }
+            reset(client);
+            assert_eq!(read_all(&mut far).await.1.is_err(), is_reset, "on_abort: {abort}");
+        }
+        assert_eq!(service.end().await.1, [Close::ClientReset; 10]);
+    }
 }
 
 /// Cases 32 and 33: clients of Unix sockets have no address to tell, and may have a header that tells one.

@@ -19,7 +19,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{PATIENCE, Service, assert_reset, next, noise, process, read_all, reset, server, spec, through};
+use super::{
+    PATIENCE, Service, assert_broken_off, assert_reset, next, nobody, noise, process, read_all, reset,
+    server, spec, through,
+};
 
 const MB: usize = 1_000_000;
 
@@ -149,17 +152,23 @@ async fn run_out(service: Service) -> (Vec<Close>, Vec<&'static str>) {
     (service.end().await.1, engines(&recorder))
 }
 
-/// A few bytes are copied, and so is what has to be counted first.
+/// A few bytes are copied, and so is what has to be counted first; none are not moved at all.
 #[tokio::test]
 async fn the_log_says_how_bytes_were_moved() {
-    for (options, size, engine) in
-        [("", 1000, "copy"), ("", 8 * MB, "splice"), (", rate: { bytes: 1GiB/s }", 8 * MB, "copy")]
-    {
+    for (options, size, engine) in [
+        ("", 0, "none"),
+        ("", 1000, "copy"),
+        ("", 8 * MB, "splice"),
+        (", rate: { bytes: 1GiB/s }", 8 * MB, "copy"),
+    ] {
         let (service, mut client, mut far) = through(options).await;
         pass(&mut client, &mut far, &noise(1, size)).await;
         drop((client, far));
         assert_eq!(run_out(service).await, (vec![Close::Finished], vec![engine]), "{options} {size}");
     }
+    let service = Service::forward(&format!("{{ listen: 0, to: '{}' }}", nobody())).await;
+    assert_broken_off(&service).await;
+    assert_eq!(run_out(service).await, (vec![Close::Refused], vec!["none"]));
 }
 
 /// Case 17 of the forward's list and fault case 27: small buffers make most writes short. `NETJOBS_SEEDS=1000` by hand.

@@ -9,7 +9,16 @@ use std::{
     time::Duration,
 };
 
-use netjobs::{context::Shared, job::load::load_texts, kind::forward::Forward, net::hops, outcome::Close};
+use netjobs::{
+    context::{Shared, testing::context},
+    job::load::load_texts,
+    kind::{Kind as _, forward::Forward},
+    net::{
+        dial::{self, Options, Source},
+        hops,
+    },
+    outcome::{Close, Reason},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream, UnixStream},
@@ -17,7 +26,7 @@ use tokio::{
 };
 
 use super::{
-    PATIENCE, Service, assert_broken_off,
+    PATIENCE, Service, assert_broken_off, assert_reset,
     limits::{assert_broken_from, connect_from},
     nobody, process, spec,
 };
@@ -84,6 +93,50 @@ async fn a_circle_is_found_in_every_spelling() {
     // A Unix socket has no RST: somewhere on the way the break became an end.
     let _ = timeout(PATIENCE, client.read_to_end(&mut rest)).await.unwrap();
     drop(client);
+    assert_eq!(count(services).await, (usize::from(hops::MOST + 1), 1));
+}
+
+/// Case 43, by a link-local address: the forward's own on all addresses, and those of two on one each.
+#[test]
+fn a_circle_over_a_link_local_address_is_found() {
+    let namespace = Namespace::new();
+    namespace.sh("ip link add va type veth peer name vb; ip link set va up; ip link set vb up
+         ip addr add fe80::9/64 dev va nodad");
+    namespace.block_on(|| async {
+        let own = "{ listen: '[::]:7000', to: '[fe80::9%va]:7000', max_connections: 30, allow: '::/0' }";
+        let service = Service::forward(own).await;
+        let at = SocketAddr::from((Ipv6Addr::LOCALHOST, 7000));
+        assert_broken_from("[::1]:0", at).await;
+        assert_eq!(count(vec![service]).await, (1, 1));
+
+        let (process, mut services) = (process(), vec![]);
+        for (listen, to) in [(7001, 7002), (7002, 7001)] {
+            let yaml = format!(
+                "{{ listen: '[fe80::9%va]:{listen}', to: '[fe80::9%va]:{to}', max_connections: 30, allow: '::/0' }}"
+            );
+            services.push(Service::start_in(spec::<Forward>(&yaml), &process).await);
+        }
+        let index = nix::net::if_::if_nametoindex("va").unwrap();
+        let at = SocketAddrV6::new("fe80::9".parse().unwrap(), 7001, 0, index);
+        let mut client = TcpStream::connect(at).await.unwrap();
+        assert_reset(&super::read_all(&mut client).await.1);
+        assert_eq!(count(services).await, (usize::from(hops::MOST + 1), 1));
+    });
+}
+
+/// Case 43, with a PROXY header at each step: who the client is said to be hides nobody's way.
+#[tokio::test]
+async fn a_circle_is_found_behind_headers() {
+    let (process, places) = (process(), free(2));
+    let mut services = vec![];
+    for (at, to) in [(places[0], places[1]), (places[1], places[0])] {
+        let key = "max_connections: 30, proxy_protocol: { accept: true, trust: 127.0.0.1, send: v2 }";
+        let yaml = format!("{{ listen: '{at}', to: '{to}', {key} }}");
+        services.push(Service::start_in(spec::<Forward>(&yaml), &process).await);
+    }
+    let mut client = TcpStream::connect(places[0]).await.unwrap();
+    client.write_all(b"PROXY TCP4 198.51.100.7 192.0.2.9 5000 443\r\n").await.unwrap();
+    assert_reset(&super::read_all(&mut client).await.1);
     assert_eq!(count(services).await, (usize::from(hops::MOST + 1), 1));
 }
 
@@ -265,6 +318,40 @@ fn out_of_ephemeral_ports_is_this_machines_lack() {
             assert_eq!((closes.len(), lacking), (3, 1), "{source}: {closes:?}");
         }
     });
+}
+
+/// Fault case 20, where the port is chosen before the connection: datagrams, and what goes on to this very process.
+#[test]
+fn out_of_ports_to_bind_is_this_machines_lack_too() {
+    let namespace = Namespace::new();
+    namespace.sh("sysctl -qw net.ipv4.ip_local_port_range='50000 50001'");
+    namespace.block_on(|| async {
+        let to: SocketAddr = "127.0.0.1:7000".parse().unwrap();
+        let _server = TcpListener::bind(to).await.unwrap();
+        let bind = |port: u16| std::net::UdpSocket::bind(("0.0.0.0", port)).unwrap();
+        let _udp = [bind(50_000), bind(50_001)];
+        let listen = |port: u16| std::net::TcpListener::bind(("0.0.0.0", port)).unwrap();
+        let _tcp = [listen(50_000), listen(50_001)];
+        for source in [None, Some(Source::Address(Ipv4Addr::LOCALHOST.into()))] {
+            let options = Options { timeout: PATIENCE, source };
+            let udp = dial::udp(&[to], &options).await.unwrap_err();
+            let told = dial::tcp_told(to, &options, |_| ()).await.unwrap_err();
+            assert_eq!([udp.reason, told.reason], [Reason::Resources; 2], "{udp} {told}");
+        }
+    });
+}
+
+/// A source that this machine lacks is told at the start, not by each connection.
+#[tokio::test]
+async fn a_source_that_is_not_here_is_an_error_of_the_start() {
+    for (source, wanted) in [("nosuch0", Reason::NoInterface), ("192.0.2.1", Reason::Io)] {
+        let spec = spec::<Forward>(&format!("{{ listen: 0, to: '192.0.2.9:1', source: {source} }}"));
+        let listeners = super::open(spec.listens()).await;
+        let (cx, _) = context(listeners, None);
+        let error = timeout(PATIENCE, spec.run(&cx)).await.expect("it ends").unwrap_err();
+        assert!(error.to_string().contains(source) && error.hint().is_some(), "{error}");
+        assert_eq!(error.reason(), wanted);
+    }
 }
 
 /// Case 41: a link-local address with its zone on either side, and both families on sockets of their own.
