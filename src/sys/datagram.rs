@@ -94,12 +94,7 @@ impl Batch {
 
     /// Takes what has come, in slots of this size, without waiting; says whether more may have come than was taken. A Unix
     /// socket must not be asked for control messages: its peers could put descriptors into this process by them.
-    pub fn receive(
-        &mut self,
-        socket: BorrowedFd<'_>,
-        slot: usize,
-        wants_control: bool,
-    ) -> io::Result<bool> {
+    pub fn receive(&mut self, socket: BorrowedFd<'_>, slot: usize, wants_control: bool) -> io::Result<bool> {
         self.filled.clear();
         self.slot = slot.max(1);
         // SAFETY: all of these structures are numbers and pointers, for which zero is a valid value.
