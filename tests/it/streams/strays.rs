@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, SocketAddr, UdpSocket as StdUdpSocket},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket as StdUdpSocket},
     process::Command,
     time::Duration,
 };
@@ -22,6 +22,7 @@ use super::{
     process, spec,
 };
 use crate::{
+    lab::Lab,
     netns::Namespace,
     program::{Daemon, netjobs},
 };
@@ -77,6 +78,30 @@ async fn a_datagram_under_the_name_of_a_listener_or_of_the_upstream_is_not_passe
     assert_eq!(outcome.samples[0].find("received_bytes"), Some(&netjobs::outcome::Sample::Count(4)));
 }
 
+/// Case 48, for a client that has no other address than that of its link.
+#[test]
+fn a_client_on_the_link_is_answered_from_the_address_that_it_asked() {
+    let lab = Lab::new();
+    let own = lab.near.sh("ip -6 -o addr show dev link scope link");
+    let own: Ipv6Addr = own.split_whitespace().nth(3).unwrap().split('/').next().unwrap().parse().unwrap();
+    let index = lab.far.sh("ip -o link show dev link").split(':').next().unwrap().parse().unwrap();
+    let client = lab.far.run(|| StdUdpSocket::bind("[::]:0").unwrap());
+    client.set_nonblocking(true).unwrap();
+    lab.near.block_on(move || async move {
+        let client = UdpSocket::from_std(client).unwrap();
+        let (far, to) = socket("127.0.0.1:0").await;
+        let service = Service::forward(&format!("{{ listen: 'udp://[::]:0', to: 'udp://{to}' }}")).await;
+        let asked = SocketAddrV6::new(own, service.at(0).port(), 0, index);
+        for _ in 0..2 {
+            client.send_to(b"x", asked).await.unwrap();
+            let session = receive(&far).await.1;
+            far.send_to(b"y", session).await.unwrap();
+            assert_eq!(receive(&client).await, (b"y".to_vec(), asked.into()));
+        }
+        assert_eq!(end(service).await, [Close::Grace]);
+    });
+}
+
 /// The first datagram that is too large for a way further on is lost, as everywhere; the session goes on, and so does what
 /// follows.
 #[test]
@@ -127,7 +152,8 @@ fn a_flood_of_sources_leaves_descriptors_to_others() {
     };
     fs::write(folder.path().join("jobs.yaml"), format!("jobs:\n{}{}", job("first"), job("second"))).unwrap();
     let log = folder.path().join("log");
-    let run = netjobs(&["run", folder.path().to_str().unwrap(), "--log.file", log.to_str().unwrap()]);
+    let (jobs, log_file) = (folder.path().to_str().unwrap(), log.to_str().unwrap());
+    let run = netjobs(&["run", jobs, "--log.file", log_file, "--drain-idle", "100ms"]);
     let mut command = Command::new("prlimit");
     command.args(["--nofile=200:200"]).arg(run.get_program()).args(run.get_args()).env("NO_COLOR", "1");
     let daemon = Daemon::start(&mut command);
