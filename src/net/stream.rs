@@ -57,8 +57,7 @@ const KEEPALIVE_RETRIES: u32 = 4;
 
 impl Accepted {
     pub(super) fn new(socket: Socket, peer: &SockAddr) -> Self {
-        let peer = peer.as_socket().map_or_else(|| Peer::unix(peer), Peer::ip);
-        Self { socket: Some(socket), peer }
+        Self { socket: Some(socket), peer: Peer::of(peer) }
     }
 
     /// Registers it with the runtime of the caller, which carries it from now on.
@@ -201,8 +200,13 @@ impl Peer {
         }
     }
 
+    /// A peer of an IP or a Unix socket.
+    pub(super) fn of(address: &SockAddr) -> Self {
+        address.as_socket().map_or_else(|| Self::unix(address), Self::ip)
+    }
+
     /// A peer of a Unix socket; one whose name does not fit counts as one without.
-    pub(super) fn unix(address: &SockAddr) -> Self {
+    fn unix(address: &SockAddr) -> Self {
         let name = match (address.as_pathname(), address.as_abstract_namespace()) {
             (Some(path), _) => UnixAddr::new(path).ok(),
             (_, Some(name)) => UnixAddr::new_abstract(name).ok(),

@@ -92,8 +92,9 @@ impl Batch {
         }
     }
 
-    /// Takes what has come, in slots of this size, without waiting; says whether more may have come than was taken.
-    pub fn receive(&mut self, socket: BorrowedFd<'_>, slot: usize) -> io::Result<bool> {
+    /// Takes what has come, in slots of this size, without waiting; says whether more may have come than was taken. A Unix
+    /// socket must not be asked for control messages: its peers could put descriptors into this process by them.
+    pub fn receive(&mut self, socket: BorrowedFd<'_>, slot: usize, wants_control: bool) -> io::Result<bool> {
         self.filled.clear();
         self.slot = slot.max(1);
         // SAFETY: all of these structures are numbers and pointers, for which zero is a valid value.
@@ -108,8 +109,10 @@ impl Batch {
             head.msg_namelen = NAME;
             head.msg_iov = part;
             head.msg_iovlen = 1;
-            head.msg_control = control.0.as_mut_ptr().cast();
-            head.msg_controllen = CONTROL;
+            if wants_control {
+                head.msg_control = control.0.as_mut_ptr().cast();
+                head.msg_controllen = CONTROL;
+            }
             count += 1;
         }
         let (fd, flags) = (socket.as_raw_fd(), libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC);
@@ -131,11 +134,16 @@ impl Batch {
         let slots = self.bytes.chunks_exact(self.slot).zip(self.names.iter().zip(&*self.controls));
         self.filled.iter().zip(slots).map(|(filled, (slot, (name, control)))| {
             let (to, drops) = read(control, filled.control);
-            // SAFETY: `SockAddrStorage` is a `sockaddr_storage` and nothing else; all of it is initialised, and the kernel has
-            // written an address of this length to it, which is no longer than it is.
-            let from = unsafe {
-                SockAddr::new(ptr::from_ref(name).cast::<SockAddrStorage>().read(), filled.name.min(NAME))
+            // Of a sender without a name the kernel writes nothing: what stands there is another's.
+            let name = if filled.name == 0 {
+                SockAddrStorage::zeroed()
+            } else {
+                // SAFETY: `SockAddrStorage` is a `sockaddr_storage` and nothing else, and all of it is initialised.
+                unsafe { ptr::from_ref(name).cast::<SockAddrStorage>().read() }
             };
+            // SAFETY: the kernel has written an address of this length, which is no longer than the storage; or there is none,
+            // and the family says so.
+            let from = unsafe { SockAddr::new(name, filled.name.min(NAME)) };
             let bytes = &slot[..filled.length.min(slot.len())];
             Received { bytes, from, to, is_cut: filled.flags & libc::MSG_TRUNC != 0, drops }
         })

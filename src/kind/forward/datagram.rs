@@ -210,6 +210,11 @@ impl Datagrams {
         self.waiting.fetch_sub(bytes, Ordering::Relaxed);
     }
 
+    /// Descriptors run short: the session that was silent longest gives its own back.
+    pub(super) fn make_room(&self) {
+        self.lock().end_oldest(Close::Limit);
+    }
+
     /// A session's upstream has spoken.
     pub(super) fn touch(&self, link: &Link) {
         self.lock().touch(link, Instant::now());

@@ -149,7 +149,12 @@ pub(super) fn open_files(spec: &Forward, allowed: u64) -> Option<Result<u64, Err
     };
     let (streams, datagrams) = (count(false), count(true));
     let shared_out = Room::new(allowed, streams, datagrams).share_out(spec);
-    Some(shared_out.map(|_| need + (streams + datagrams) as u64))
+    Some(shared_out.map(|_| need + listeners(streams, datagrams)))
+}
+
+/// The descriptors that listeners take: one of datagrams is registered by a second one.
+fn listeners(streams: usize, datagrams: usize) -> u64 {
+    (streams + 2 * datagrams) as u64
 }
 
 /// The most of something, and a warning where that is little.
@@ -167,7 +172,7 @@ struct Room {
 impl Room {
     fn new(limit: u64, streams: usize, datagrams: usize) -> Self {
         let (has_streams, has_datagrams) = (streams > 0, datagrams > 0);
-        let free = limit.saturating_sub(SPARE + (streams + datagrams) as u64)
+        let free = limit.saturating_sub(SPARE + listeners(streams, datagrams))
             / (1 + u64::from(has_datagrams && has_streams));
         let fit =
             |each: u64| usize::try_from(free / each).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS);
@@ -220,8 +225,8 @@ mod tests {
             (room.connections, room.sessions)
         };
         assert_eq!(room(1, 0), (Some(49), None));
-        assert_eq!(room(0, 1), (None, Some(99)));
-        assert_eq!(room(1, 1), (Some(24), Some(49)));
+        assert_eq!(room(0, 1), (None, Some(98)));
+        assert_eq!(room(1, 1), (Some(24), Some(48)));
     }
 
     #[test]
@@ -229,12 +234,12 @@ mod tests {
         let room = Room::new(128, 1, 1);
         let most =
             |asked: Option<u32>| room.most("sessions", "sessions", asked.map(AtLeastOne), room.sessions);
-        assert_eq!(most(Some(49)).unwrap(), (49, None));
-        let error = most(Some(50)).unwrap_err();
+        assert_eq!(most(Some(48)).unwrap(), (48, None));
+        let error = most(Some(49)).unwrap_err();
         assert_eq!(error.reason(), Reason::Resources);
-        assert!(error.to_string().starts_with("sessions 50 needs more than the 128 open files"), "{error}");
+        assert!(error.to_string().starts_with("sessions 49 needs more than the 128 open files"), "{error}");
         let (clamped, warning) = most(None).unwrap();
-        assert_eq!(clamped, 49);
-        assert_eq!(warning.unwrap(), "128 open files are allowed, enough for 49 sessions");
+        assert_eq!(clamped, 48);
+        assert_eq!(warning.unwrap(), "128 open files are allowed, enough for 48 sessions");
     }
 }

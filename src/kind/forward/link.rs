@@ -191,10 +191,12 @@ impl Link {
 
 /// The upstream says no: it is tried last for a while, and the sender's next datagram begins anew.
 pub(super) fn broken(error: &io::Error, target: &Target) -> Close {
-    target.failed();
-    match error.raw_os_error() {
+    let close = match error.raw_os_error() {
+        // That this machine is short says nothing of the upstream.
+        Some(libc::ENOBUFS | libc::ENOMEM) => return Close::Resources,
         Some(libc::ECONNREFUSED | libc::ECONNRESET | libc::ENOTCONN | libc::EPIPE) => Close::Refused,
-        Some(libc::ENOBUFS | libc::ENOMEM) => Close::Resources,
         _ => Close::Unreachable,
-    }
+    };
+    target.failed();
+    close
 }

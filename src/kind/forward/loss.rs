@@ -50,24 +50,28 @@ const REASONS: [(Loss, &str); 7] = [
 #[derive(Debug)]
 pub(super) struct Losses {
     counters: [Counter; REASONS.len()],
-    refusals: Mutex<Refusals>,
+    turned_away: Mutex<Period>,
+    failed: Mutex<Period>,
     denied: OnceLock<Counter>,
     limited: OnceLock<Counter>,
 }
 
-/// Who was told to be turned away in this period.
+/// Of which sources it was told in this period that they were turned away, or failed. All Unix sockets are one source.
 #[derive(Debug, Default)]
-struct Refusals {
+struct Period {
     since: Option<Instant>,
-    told: HashSet<IpAddr>,
+    told: HashSet<(Option<IpAddr>, Close)>,
     silent: u64,
 }
 
-/// In so much time a source that is turned away is told once.
+/// In so much time a source is told once for each reason.
 const PERIOD: Duration = Duration::from_mins(1);
 
 /// And so many sources at most.
 const MOST_TOLD: usize = 64;
+
+const TURNED_AWAY: &str = "were denied or went by a limit";
+const FAILED: &str = "failed";
 
 impl Losses {
     /// The counts of a job; its series appear with 0.
@@ -77,7 +81,8 @@ impl Losses {
         };
         Self {
             counters: REASONS.map(counter),
-            refusals: Mutex::default(),
+            turned_away: Mutex::default(),
+            failed: Mutex::default(),
             denied: OnceLock::new(),
             limited: OnceLock::new(),
         }
@@ -106,38 +111,51 @@ impl Losses {
         let (loss, closes) =
             if close == Close::Denied { (Loss::Denied, &self.denied) } else { (Loss::Limit, &self.limited) };
         self.count(loss, 1);
-        if self.is_told(books, &peer) {
+        if self.is_told(books, &peer, close) {
             books.open(peer, "datagram").close(close);
         } else {
             books.turn_away(closes.get_or_init(|| books.closes(close)));
         }
     }
 
-    /// Whether a close that any sender can bring about gets a line: a source gets one a period, and of many sources the
-    /// first. The others are counted and told together.
-    pub(super) fn is_told(&self, books: &Books, peer: &Peer) -> bool {
-        let Some(source) = peer.address() else { return true };
-        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Whether a close that a sender can bring about with each datagram gets a line: a source gets one a period and reason,
+    /// and of many sources the first. The others are counted and told together.
+    pub(super) fn is_told(&self, books: &Books, peer: &Peer, close: Close) -> bool {
+        let (period, what) = match close {
+            Close::Denied | Close::Limit => (&self.turned_away, TURNED_AWAY),
+            // A flood of unwanted sources does not hide that the upstream is down.
+            _ => (&self.failed, FAILED),
+        };
+        let mut period = period.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        if refusals.since.is_none_or(|since| now.saturating_duration_since(since) >= PERIOD) {
-            if refusals.silent > 0 {
-                let (count, name) = (refusals.silent, metrics::CLOSES.name);
-                books.warn(format!(
-                    "{count} more were denied or went by a limit than have a line here; {name} counts them"
-                ));
-            }
-            *refusals = Refusals { since: Some(now), ..Refusals::default() };
+        if period.since.is_none_or(|since| now.saturating_duration_since(since) >= PERIOD) {
+            period.tell_rest(books, what);
+            *period = Period { since: Some(now), ..Period::default() };
         }
-        refusals.is_told(source)
+        period.is_told((peer.address(), close))
+    }
+
+    /// Tells of those that had no line since it was last told.
+    pub(super) fn tell_rest(&self, books: &Books) {
+        for (period, what) in [(&self.turned_away, TURNED_AWAY), (&self.failed, FAILED)] {
+            period.lock().unwrap_or_else(PoisonError::into_inner).tell_rest(books, what);
+        }
     }
 }
 
-impl Refusals {
-    /// Whether a source that is turned away now gets a line.
-    fn is_told(&mut self, source: IpAddr) -> bool {
-        let is_told = self.told.len() < MOST_TOLD && self.told.insert(source);
+impl Period {
+    /// Whether a close of a source gets a line now.
+    fn is_told(&mut self, which: (Option<IpAddr>, Close)) -> bool {
+        let is_told = self.told.len() < MOST_TOLD && self.told.insert(which);
         self.silent += u64::from(!is_told);
         is_told
+    }
+
+    fn tell_rest(&mut self, books: &Books, what: &str) {
+        let (count, name) = (std::mem::take(&mut self.silent), metrics::CLOSES.name);
+        if count > 0 {
+            books.warn(format!("{count} more {what} than have a line here; {name} counts them"));
+        }
     }
 }
 

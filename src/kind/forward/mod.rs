@@ -45,7 +45,9 @@ pub use upstream::Upstream;
 #[serde(deny_unknown_fields)]
 pub struct Forward {
     /// Where to listen: a port on 127.0.0.1, `host:port`, `udp://host:port`, `unix:///path`, `unixgram:///path`, or a list of
-    /// them. A range of ports, `127.0.0.1:8000-8010`, goes port by port to a range of the same length in `to`.
+    /// them. A range of ports, `127.0.0.1:8000-8010`, goes port by port to a range of the same length in `to`. A client that
+    /// is connected to a `unixgram` socket and does not read its answers can keep those of the others waiting: the system
+    /// does not limit it.
     pub listen: Many<Bind>,
     /// Where to forward to: `host:port`, `udp://host:port`, `unix:///path`, `unixgram:///path`, `job:NAME`, or a list of them,
     /// among which `balance` chooses. Names are resolved for each connection; an answer holds for 5 seconds.

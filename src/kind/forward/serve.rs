@@ -90,6 +90,7 @@ pub(super) async fn run(spec: &Forward, cx: &Context) -> Result<Outcome, Error> 
         return Err(error);
     }
     cx.drained().await;
+    datagrams.losses.tell_rest(&service.books);
     Ok(Outcome::passed(service.books.samples()).with_detail(datagrams.losses.detail()))
 }
 

@@ -1,6 +1,6 @@
 //! One sender of datagrams at work: the search for its upstream, and what comes back, until it is told that it is over.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{task::yield_now, time::timeout};
 
@@ -10,12 +10,13 @@ use super::{
     gate::SourceSlot,
     link::{Link, Reached, broken},
     loss::Loss,
-    upstream::Busy,
+    upstream::{Busy, Target},
 };
 use crate::{
     kind::service::Open,
     net::{
         datagram::{Connected, MOST, Room},
+        descriptors::Hold,
         hops::Hop,
         stream::Peer,
     },
@@ -24,6 +25,9 @@ use crate::{
 
 /// How long answers wait for room on the client's side.
 const PATIENCE: Duration = Duration::from_millis(200);
+
+/// So often a session waits for another's descriptor.
+const TRIES: u32 = 8;
 
 /// A session. However it ends, the table lets go of it and what waits is counted as lost.
 pub(super) struct Session {
@@ -41,7 +45,7 @@ pub(super) struct Session {
 }
 
 /// What a session holds as long as its upstream is reached.
-type Held = (Busy, Option<Hop>);
+type Held = (Busy, Option<Hop>, Hold);
 
 impl Session {
     pub(super) fn new(
@@ -62,38 +66,74 @@ impl Session {
             Err(close) => close,
         };
         self.open.expect(close);
-        // A flood of sources pushes out one session for each of its datagrams.
+        // A flood of sources pushes out one session for each of its datagrams, and where the upstream is down a sender that
+        // goes on begins one with each.
+        let is_usual = matches!(close, Close::IdleTimeout | Close::Drained | Close::Grace | Close::Bug);
         let (datagrams, peer) = (&self.datagrams, &self.link.key.1);
-        if close == Close::Limit && !datagrams.losses.is_told(&datagrams.service.books, peer) {
+        if !is_usual && !datagrams.losses.is_told(&datagrams.service.books, peer, close) {
             self.open.hush();
         }
     }
 
     async fn reach(&mut self) -> Result<Held, Close> {
         let service = self.datagrams.service.clone();
-        let (link, peer) = (self.link.clone(), self.link.key.1);
-        let open = &mut self.open;
-        let hops = &service.connector.shared.hops;
-        let before = if let Peer::Ip(sender) = peer { hops.before(sender) } else { 0 };
+        let peer = self.link.key.1;
+        let (hops, listeners) = (&service.connector.shared.hops, &service.connector.shared.listeners);
+        let before = hops.before(peer);
+        // A listener speaks to nobody first: whoever writes its address on a datagram wants two of them to talk for ever.
+        let is_forged = matches!(peer, Peer::Ip(sender) if listeners.is_udp(sender));
+        if is_forged {
+            return Err(Close::Loop);
+        }
+        let hold = self.hold().await?;
+        let (far, target, busy) = self.dial(before).await?;
+        let addresses = far.addresses();
+        if addresses.is_some_and(|(_, upstream)| upstream == peer) {
+            // The upstream would be answered with its own words, or another has written its address on a datagram.
+            return Err(Close::Loop);
+        }
+        // A socket that is connected to this machine itself may lead to another forward of ours.
+        let is_near = |upstream: SocketAddr, local: SocketAddr| {
+            local.ip() == upstream.ip() || local.ip().is_loopback() || listeners.is_udp(upstream)
+        };
+        let near = addresses.filter(|addresses| match addresses {
+            (Peer::Ip(local), Peer::Ip(upstream)) => is_near(*upstream, *local),
+            _ => true,
+        });
+        let hop = near.map(|(local, _)| hops.enter(local, before));
+        self.link.reach(Reached { far, target });
+        Ok((busy, hop, hold))
+    }
+
+    /// A descriptor. Where what is left is for others than senders of datagrams, the session that was silent longest gives
+    /// its own back, and this one takes it.
+    async fn hold(&self) -> Result<Hold, Close> {
+        for _ in 0..=TRIES {
+            if let Some(hold) = self.datagrams.service.connector.shared.descriptors.hold(1) {
+                return Ok(hold);
+            }
+            self.datagrams.make_room();
+            yield_now().await;
+        }
+        Err(Close::Resources)
+    }
+
+    /// A socket towards an upstream.
+    async fn dial(&mut self, before: u8) -> Result<(Connected, Arc<Target>, Busy), Close> {
+        let service = self.datagrams.service.clone();
+        let (link, open) = (&self.link, &mut self.open);
         let (far, target, busy) = tokio::select! {
             biased;
             // Nothing else tells a session that has no upstream yet.
             () = link.told.notified() => return Err(link.over().unwrap_or(Close::Bug)),
-            reached = service.connector.reach(&self.desk.route, peer.address(), true, before, |upstream| open.goes_to(upstream)) => reached?,
+            reached = service.connector.reach(&self.desk.route, link.key.1.address(), true, before, |upstream| open.goes_to(upstream)) => reached?,
         };
         let far = match far {
             Far::Udp(udp) => Connected::udp(udp),
             Far::Unixgram(unix) => Connected::unix(unix),
             Far::Stream(_) => return Err(Close::NoUpstream),
         };
-        let far = far.map_err(|_| Close::Resources)?;
-        // A socket that is connected to this machine itself may lead to another forward of ours.
-        let near = far
-            .addresses()
-            .filter(|(local, peer)| local.ip() == peer.ip() || local.ip().to_canonical().is_loopback());
-        let hop = near.map(|(local, _)| hops.enter(local, before));
-        self.link.reach(Reached { far, target });
-        Ok((busy, hop))
+        Ok((far.map_err(|_| Close::Resources)?, target, busy))
     }
 
     /// Passes on what waited, and what comes back, until the session ends.
@@ -112,17 +152,21 @@ impl Session {
                     Ok(()) => (is_behind, room) = (false, None),
                     Err(close) => return close,
                 },
-                ready = reached.far.ready() => match ready.and_then(|()| self.answer(reached)) {
-                    Ok(is_more) => {
-                        if !self.late.is_empty() {
-                            Box::pin(self.send_late(reached)).await;
-                        }
-                        datagrams.touch(&link);
-                        if is_more {
-                            yield_now().await;
-                        }
+                ready = reached.far.ready() => {
+                    // One that is gone may have answered before.
+                    let answered = self.answer(reached);
+                    if !self.late.is_empty() {
+                        Box::pin(self.send_late(reached)).await;
                     }
-                    Err(error) => return broken(&error, &reached.target),
+                    match ready.and(answered) {
+                        Ok(is_more) => {
+                            datagrams.touch(&link);
+                            if is_more {
+                                yield_now().await;
+                            }
+                        }
+                        Err(error) => return broken(&error, &reached.target),
+                    }
                 }
             }
         }

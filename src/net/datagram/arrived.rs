@@ -49,7 +49,7 @@ pub(super) fn receive(
     take: impl FnOnce(&Arrivals<'_>),
 ) -> io::Result<bool> {
     ARENA.with_borrow_mut(|batch| {
-        let is_more = batch.receive(socket, if is_udp { UDP_SLOT } else { UNIX_SLOT })?;
+        let is_more = batch.receive(socket, if is_udp { UDP_SLOT } else { UNIX_SLOT }, is_udp)?;
         take(&Arrivals(batch));
         Ok(is_more)
     })
@@ -66,8 +66,7 @@ impl<'a> Arrived<'a> {
     fn new(received: Received<'a>) -> Self {
         let Received { bytes, from, to, is_cut, drops } = received;
         let is_cut = is_cut || bytes.len() > LARGEST;
-        let from = from.as_socket().map_or_else(|| Peer::unix(&from), Peer::ip);
-        Self { bytes, from, to: to.and_then(Local::new), is_cut, drops }
+        Self { bytes, from: Peer::of(&from), to: to.and_then(Local::new), is_cut, drops }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    net::SocketAddr,
     os::fd::{AsFd as _, OwnedFd},
 };
 
@@ -13,7 +12,7 @@ use tokio::{
 };
 
 use super::{Arrivals, Room, arrived, send_all};
-use crate::sys::datagram::register;
+use crate::{net::stream::Peer, sys::datagram::register};
 
 /// A connected datagram socket, registered with the runtime of whoever reads from it; anybody may send.
 #[derive(Debug)]
@@ -39,10 +38,10 @@ impl Connected {
         Ok(Self { socket, is_udp: false })
     }
 
-    /// Its own address and the peer's; `None` for a Unix socket.
-    pub fn addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
+    /// Its own address and the peer's, as others see them.
+    pub fn addresses(&self) -> Option<(Peer, Peer)> {
         let socket = SockRef::from(&self.socket);
-        Some((socket.local_addr().ok()?.as_socket()?, socket.peer_addr().ok()?.as_socket()?))
+        Some((Peer::of(&socket.local_addr().ok()?), Peer::of(&socket.peer_addr().ok()?)))
     }
 
     /// Waits for a datagram, or for word that the peer is not there.
@@ -52,7 +51,8 @@ impl Connected {
         if ready.ready().is_error() {
             // An error stands until somebody says that it was seen.
             ready.clear_ready_matching(Ready::ERROR);
-            return SockRef::from(&self.socket).take_error()?.map_or(Ok(()), Err);
+            let error = SockRef::from(&self.socket).take_error()?;
+            return error.filter(|error| !is_of_size(error)).map_or(Ok(()), Err);
         }
         Ok(())
     }
@@ -61,7 +61,10 @@ impl Connected {
     pub fn receive(&self, take: impl FnOnce(&Arrivals<'_>)) -> io::Result<bool> {
         let mut is_more = true;
         let received = self.socket.try_io(Interest::READABLE, |socket| {
-            is_more = arrived::receive(socket.as_fd(), self.is_udp, take)?;
+            is_more = match arrived::receive(socket.as_fd(), self.is_udp, take) {
+                Err(error) if is_of_size(&error) => true,
+                received => received?,
+            };
             // Less than there was room for: nothing is left, and the next one wakes us.
             if is_more { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
         });
@@ -73,11 +76,22 @@ impl Connected {
 
     /// Sends datagrams in order, as many as one call takes, without waiting: how many have gone. An error is about the first.
     pub fn send(&self, datagrams: &[&[u8]]) -> io::Result<usize> {
-        send_all(self.socket.as_fd(), datagrams.iter().map(|bytes| (*bytes, None, None)))
+        let attempt = || send_all(self.socket.as_fd(), datagrams.iter().map(|bytes| (*bytes, None, None)));
+        match attempt() {
+            // It may be about an earlier one; asked again, it is about this one.
+            Err(error) if is_of_size(&error) => attempt(),
+            sent => sent,
+        }
     }
 
     /// What wakes when it may be that more can be sent.
     pub fn room(&self) -> io::Result<Room> {
         Room::of(self.socket.as_fd())
     }
+}
+
+/// Whether an error tells that the way is narrower than was thought. The kernel keeps it for the next call, whatever that is,
+/// and splits datagrams from then on: it says nothing of the peer.
+fn is_of_size(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EMSGSIZE)
 }

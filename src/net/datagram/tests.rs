@@ -15,6 +15,13 @@ async fn listen(bind: &str) -> std::sync::Arc<Listener> {
     Pool::default().open(&listen, &Resolver::default()).await.unwrap().remove(0)
 }
 
+/// A Unix listener in a folder, at work, and a socket without a name.
+async fn unix(folder: &tempfile::TempDir) -> (std::sync::Arc<Listener>, Served, UnixDatagram) {
+    let listener = listen(&format!("unixgram://{}", folder.path().join("s").display())).await;
+    let served = Port::of(listener.socket()).unwrap().register().unwrap();
+    (listener, served, UnixDatagram::unbound().unwrap())
+}
+
 /// The next datagrams: length, sender, address of ours, whether cut, and how many were newly dropped.
 async fn receive(served: &Served) -> Vec<(usize, Peer, Option<Local>, bool, u32)> {
     let mut all = vec![];
@@ -103,4 +110,42 @@ async fn a_unix_datagram_that_is_too_large_is_known_and_a_sender_without_a_name_
     let address = served.address(&from).unwrap();
     assert_eq!(served.send([(&b"y"[..], &address, None)].into_iter()).unwrap(), 1);
     assert_eq!(named.recv(&mut [std::mem::MaybeUninit::uninit(); 8]).unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_sender_without_a_name_is_not_taken_for_the_one_before() {
+    let udp = listen("udp://127.0.0.1:0").await;
+    let served = Port::of(udp.socket()).unwrap().register().unwrap();
+    let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    client.send_to(b"x", udp.local().unwrap()).await.unwrap();
+    assert_eq!(receive(&served).await[0].1, Peer::Ip(client.local_addr().unwrap()));
+    let folder = tempfile::tempdir().unwrap();
+    let (_listener, served, nameless) = unix(&folder).await;
+    nameless.send_to(b"x", folder.path().join("s")).await.unwrap();
+    let from = receive(&served).await[0].1;
+    assert_eq!(from.to_string(), "unix");
+}
+
+/// Or any peer could take all of this process's descriptors.
+#[tokio::test]
+async fn descriptors_that_a_sender_hands_over_are_not_taken() {
+    use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
+    let folder = tempfile::tempdir().unwrap();
+    let (_listener, served, nameless) = unix(&folder).await;
+    let (reader, writer) = std::io::pipe().unwrap();
+    let handed = [std::os::fd::AsRawFd::as_raw_fd(&writer)];
+    let to = UnixAddr::new(&folder.path().join("s")).unwrap();
+    sendmsg(
+        std::os::fd::AsRawFd::as_raw_fd(&nameless),
+        &[io::IoSlice::new(b"x")],
+        &[ControlMessage::ScmRights(&handed)],
+        MsgFlags::empty(),
+        Some(&to),
+    )
+    .unwrap();
+    assert_eq!(receive(&served).await[0].0, 1);
+    drop(writer);
+    // Nobody else can write to it any more: it is at its end.
+    nix::fcntl::fcntl(&reader, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK)).unwrap();
+    assert_eq!(nix::unistd::read(&reader, &mut [0; 1]), Ok(0));
 }

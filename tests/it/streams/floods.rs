@@ -23,7 +23,7 @@ use super::{
 use crate::program::{Daemon, netjobs};
 
 /// The value of a series in a scrape; `None` where it is not shown.
-fn value(scrape: &str, name: &str, label: &str) -> Option<f64> {
+pub(super) fn value(scrape: &str, name: &str, label: &str) -> Option<f64> {
     let line = scrape.lines().find(|line| line.starts_with(name) && line.contains(label))?;
     line.rsplit_once(' ')?.1.parse().ok()
 }
@@ -38,7 +38,7 @@ fn memory(id: u32) -> u64 {
 
 /// Asks again and again, for what gives no event.
 #[track_caller]
-fn until(mut is_so: impl FnMut() -> bool) {
+pub(super) fn until(mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < deadline, "it never is");
@@ -133,7 +133,7 @@ async fn a_flood_that_is_denied_does_not_flood_the_log() {
     assert_eq!(end(service).await, [Close::Denied, Close::Grace]);
 }
 
-fn scrape(process: &netjobs::context::Shared) -> String {
+pub(super) fn scrape(process: &netjobs::context::Shared) -> String {
     let mut text = String::new();
     process.registry.render(&mut text);
     text
@@ -335,23 +335,27 @@ fn a_name_is_looked_up_through_a_forward() {
     assert_eq!(forward.end(Signal::SIGTERM), Some(0));
 }
 
-/// Case 49: while the upstream is down, a sender's datagrams end one session after the other and each has its reason; those of
-/// the session that is open when it comes back all arrive.
+/// Case 49: while the upstream is down, a sender's datagrams end one session after the other: each is counted with its reason,
+/// and one has a line. Those of the session that is open when it comes back all arrive.
 #[tokio::test]
 async fn an_upstream_that_comes_back_is_found_by_the_next_datagram() {
     let (far, to) = socket("127.0.0.1:0").await;
     drop(far);
-    let service = Service::forward(&format!("{{ listen: 'udp://127.0.0.1:0', to: 'udp://{to}' }}")).await;
+    let process = process();
+    let yaml = format!("{{ listen: 'udp://127.0.0.1:0', to: 'udp://{to}' }}");
+    let service = Service::start_in(spec::<Forward>(&yaml), &process).await;
     let (client, _) = socket("127.0.0.1:0").await;
     client.connect(service.at(0)).await.unwrap();
-    for round in 1..=3 {
+    for round in 1..=30 {
         client.send(b"lost").await.unwrap();
-        let told = timeout(PATIENCE, async {
-            while lines(&service) < round {
+        let refused =
+            || value(&scrape(&process), "netjobs_forward_closes_total", "reason=\"refused\"").unwrap_or(0.0);
+        let counted = timeout(PATIENCE, async {
+            while refused() < f64::from(round) {
                 tokio::task::yield_now().await;
             }
         });
-        told.await.expect("a refusal is told");
+        counted.await.expect("a refusal is counted");
     }
     let far = tokio::net::UdpSocket::bind(to).await.unwrap();
     for number in 0..20_u8 {
@@ -360,5 +364,8 @@ async fn an_upstream_that_comes_back_is_found_by_the_next_datagram() {
     for number in 0..20_u8 {
         assert_eq!(receive(&far).await.0, [number]);
     }
-    assert_eq!(end(service).await, [Close::Refused, Close::Refused, Close::Refused, Close::Grace]);
+    let recorder = service.recorder.clone();
+    assert_eq!(end(service).await, [Close::Refused, Close::Grace]);
+    let is_rest = |notice: &Notice| matches!(notice, Notice::Warning { message } if message.starts_with("29 more failed"));
+    assert!(recorder.notices.lock().unwrap().iter().any(is_rest));
 }

@@ -17,6 +17,7 @@ mod limits;
 mod proxy;
 mod refusals;
 mod relay;
+mod strays;
 mod unix;
 mod upstreams;
 mod vanished;
