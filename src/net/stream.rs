@@ -172,6 +172,14 @@ impl Stream {
         }
     }
 
+    /// Whether urgent data of TCP stopped the last read, so that no news need come of what lies behind it.
+    pub fn is_at_mark(&self) -> bool {
+        match self {
+            Self::Tcp(tcp) => outq::is_at_mark(tcp.as_fd()),
+            Self::Unix(_) => false,
+        }
+    }
+
     /// Its own address; `None` for a Unix socket.
     pub fn local(&self) -> Option<SocketAddr> {
         match self {

@@ -40,7 +40,8 @@ pub use upstream::Upstream;
 /// Forwards TCP, UDP and Unix sockets to an upstream.
 ///
 /// Streams go to streams (TCP or Unix), datagrams to datagrams (UDP or Unix). An end of file is passed on as such and the
-/// other direction goes on; a broken connection is passed on as broken.
+/// other direction goes on; a broken connection is passed on as broken. Descriptors sent over a Unix socket and the urgent
+/// byte of TCP are left out; the bytes around them pass.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Forward {

@@ -27,6 +27,7 @@ pub(super) struct Relay<'a> {
     presence: Presence,
     /// When a byte or an end of file passed last.
     active: Instant,
+    second_look: Look,
     /// How long it must be silent to be ended, once the run drains.
     draining: Option<Duration>,
     /// The side that broke off, once one has.
@@ -35,6 +36,20 @@ pub(super) struct Relay<'a> {
 }
 
 type Watch<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+/// A connection that was silent for so long is looked at once: a read stops at urgent data of TCP, and nothing tells that
+/// there is more behind it.
+const SECOND_LOOK: Duration = Duration::from_secs(1);
+
+/// Whether that look has been had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// Not since bytes have passed.
+    Due,
+    Done,
+    /// Due again; the clock does not know yet.
+    Renewed,
+}
 
 /// What the clock and the watches depend on, of each direction.
 type Shape = [(bool, bool); 2];
@@ -50,6 +65,7 @@ impl<'a> Relay<'a> {
             watches: [None, None],
             presence: Presence::new(ends, limits.vanished, active),
             active,
+            second_look: Look::Due,
             draining: None,
             broken: None,
             shape: Shape::default(),
@@ -108,6 +124,9 @@ impl<'a> Relay<'a> {
         }
         if self.passed() != before {
             self.active = Instant::now();
+            if self.second_look == Look::Done {
+                self.second_look = Look::Renewed;
+            }
         }
         match self.broken {
             _ if !self.directions.iter().all(Way::is_over) => Poll::Pending,
@@ -123,7 +142,11 @@ impl<'a> Relay<'a> {
         for (shape, direction) in shape.iter_mut().zip(&*self.directions) {
             *shape = (direction.is_over(), direction.reads());
         }
-        let has_woken = self.presence.passed(self.active);
+        let is_renewed = self.second_look == Look::Renewed;
+        if is_renewed {
+            self.second_look = Look::Due;
+        }
+        let has_woken = self.presence.passed(self.active) || is_renewed;
         if !has_rung && !has_woken && self.shape == shape {
             return Poll::Pending;
         }
@@ -171,6 +194,9 @@ impl<'a> Relay<'a> {
             if now >= self.active + limit {
                 return Poll::Ready(close);
             }
+            if self.second_look == Look::Due && now >= self.active + SECOND_LOOK && self.is_stuck() {
+                rare.waker().wake_by_ref();
+            }
             if self.presence.next().is_some_and(|look| look <= now) {
                 self.tidy();
                 let is_blocked = self.is_blocked();
@@ -190,6 +216,19 @@ impl<'a> Relay<'a> {
         }
     }
 
+    /// Has what urgent data holds up read, if there is any.
+    fn is_stuck(&mut self) -> bool {
+        self.second_look = Look::Done;
+        let mut is_stuck = false;
+        for direction in self.directions.iter_mut().filter(|direction| direction.reads()) {
+            if self.ends[usize::from(direction.from())].is_at_mark() {
+                direction.unstick();
+                is_stuck = true;
+            }
+        }
+        is_stuck
+    }
+
     /// Now and then: the counters are told, and watches that are not needed any more are given up.
     fn tidy(&mut self) {
         for direction in self.directions.iter_mut() {
@@ -203,7 +242,8 @@ impl<'a> Relay<'a> {
     /// When the clock has to be looked at next if nothing happens.
     fn next(&self) -> Instant {
         let silent_until = self.active + self.patience().0;
-        self.presence.next().map_or(silent_until, |look| look.min(silent_until))
+        let second_look = (self.second_look == Look::Due).then(|| self.active + SECOND_LOOK);
+        [second_look, self.presence.next()].into_iter().flatten().fold(silent_until, Instant::min)
     }
 
     /// How long the connection may be silent now, and what it would end as.

@@ -47,6 +47,8 @@ pub(super) struct Direction {
     start: usize,
     /// Holds what the peer has refused of spliced bytes; none is kept beside them.
     pipe: Option<Lease>,
+    /// Whether the next read is not to wait for news.
+    is_stuck: bool,
     /// Until when the shared rate allows nothing.
     pause: Option<Pin<Box<Sleep>>>,
     passed: Passed,
@@ -96,6 +98,7 @@ impl Direction {
             kept: vec![],
             start: 0,
             pipe: None,
+            is_stuck: false,
             pause: None,
             passed: Passed::default(),
             published: Passed::default(),
@@ -115,6 +118,14 @@ impl Direction {
     /// Whether it waits for its source. If not, no read will tell that the source has broken off.
     pub(super) fn reads(&self) -> bool {
         self.state == State::Open && !self.holds() && self.pause.is_none()
+    }
+
+    /// Reads once without news: urgent data stopped the last read.
+    pub(super) fn unstick(&mut self) {
+        self.is_stuck = true;
+        if self.mode != Mode::CopyForGood {
+            self.mode = Mode::COPY;
+        }
     }
 
     /// What has reached the peer.
@@ -187,7 +198,11 @@ impl Direction {
     fn poll_copy(&mut self, cx: &mut Context<'_>, ends: &[Stream]) -> Poll<Result<usize, Break>> {
         let most = ready!(self.poll_rate(cx, SCRATCH));
         BUFFER.with_borrow_mut(|scratch| {
-            let read = ends[usize::from(self.from)].poll_recv(cx, &mut scratch[..most]);
+            let (source, is_stuck) = (&ends[usize::from(self.from)], std::mem::take(&mut self.is_stuck));
+            let read = match is_stuck.then(|| source.recv_now(&mut scratch[..most])).flatten() {
+                Some(read) => Poll::Ready(read),
+                None => source.poll_recv(cx, &mut scratch[..most]),
+            };
             let count = if let Poll::Ready(Ok(count)) = read { count } else { 0 };
             if let Some(bucket) = &self.lane.bucket {
                 bucket.give_back((most - count) as f64);

@@ -55,6 +55,8 @@ pub(super) struct Injected {
     own: Pace,
     shared: Pace,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Whether the next read is not to wait for news.
+    pub(super) is_stuck: bool,
     state: State,
     /// Bytes that may still be read.
     left: u64,
@@ -86,6 +88,7 @@ impl Injected {
             lane,
             line: Line::default(),
             timer: None,
+            is_stuck: false,
             state: State::Open,
             left: faults.reset_after.unwrap_or(u64::MAX),
             random: RandomState::new().hash_one(0),
@@ -210,7 +213,11 @@ impl Injected {
             return Ok(false);
         };
         let mut bytes = [0; CHUNK];
-        let read = ends[usize::from(self.from)].poll_recv(cx, &mut bytes[..allowed]);
+        let (source, is_stuck) = (&ends[usize::from(self.from)], std::mem::take(&mut self.is_stuck));
+        let read = match is_stuck.then(|| source.recv_now(&mut bytes[..allowed])).flatten() {
+            Some(read) => Poll::Ready(read),
+            None => source.poll_recv(cx, &mut bytes[..allowed]),
+        };
         let length = if let Poll::Ready(Ok(length)) = read { length } else { 0 };
         self.own.give_back(allowed - length);
         self.shared.give_back(most - length);

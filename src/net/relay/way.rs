@@ -75,6 +75,14 @@ impl Way {
         }
     }
 
+    /// Reads once without news: urgent data stopped the last read.
+    pub(super) fn unstick(&mut self) {
+        match self {
+            Self::Plain(direction) => direction.unstick(),
+            Self::Injected(injected) => injected.is_stuck = true,
+        }
+    }
+
     /// What has reached the peer.
     pub(super) fn passed(&self) -> Passed {
         match self {

@@ -34,6 +34,14 @@ impl Stream {
         })
     }
 
+    /// Reads once, whether or not the runtime has heard that there is something. `None`: nothing is there.
+    pub fn recv_now(&self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
+        match recv(self.as_fd().as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT) {
+            Err(Errno::EAGAIN | Errno::EINTR) => None,
+            read => Some(read.map_err(Into::into)),
+        }
+    }
+
     /// Writes once.
     pub fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_call(cx, Interest::WRITABLE, |socket| {

@@ -112,6 +112,30 @@ async fn bytes_behind_urgent_data_arrive_before_the_end() {
     assert_eq!(service.end().await.1, [Close::Finished]);
 }
 
+/// A read stops at urgent data, and nothing tells that there is more behind it: as where an FTP client breaks a download off.
+#[tokio::test]
+async fn bytes_behind_urgent_data_do_not_wait_for_more() {
+    let ((client, near), (far, mut server)) = (pair().await, pair().await);
+    client.writable().await.unwrap();
+    // All three are there before the relay reads.
+    assert_eq!(client.try_write(b"ab").unwrap(), 2);
+    assert_eq!(socket2::SockRef::from(&client).send_out_of_band(b"!").unwrap(), 1);
+    assert_eq!(client.try_write(b"tail").unwrap(), 4);
+    let (token, day) = (CancellationToken::new, Duration::from_hours(24));
+    let ending = Ending { drain: token(), drain_idle: day, finish: token(), kill: token() };
+    let limits = Limits { idle: day, half_closed: day, vanished: day, abort: Abort::Reset };
+    let (near, far, up, down) = (Stream::Tcp(near), Stream::Tcp(far), Lane::default(), Lane::default());
+    let read = async {
+        let mut got = [0; 6];
+        let all = timeout(PATIENCE, server.read_exact(&mut got)).await;
+        ending.kill.cancel();
+        all.expect("all arrives").unwrap();
+        got
+    };
+    let (end, got) = tokio::join!(relay::relay(near, far, up, down, &limits, &ending), read);
+    assert_eq!((end.close, &got), (Close::Grace, b"abtail"));
+}
+
 /// Case 18: the way of moving changes back and forth, and the counter of bytes that were not copied shows it.
 #[tokio::test]
 async fn bulk_and_crumbs_in_turn_keep_their_order() {
