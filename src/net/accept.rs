@@ -59,10 +59,12 @@ pub async fn accept(
             Ok((socket, peer)) => {
                 (pause, errors) = (FIRST_PAUSE, 0);
                 let client = Accepted::new(socket, &peer);
+                // Whoever was accepted is let in though the loop is to stop just now: another run of the job may go on at
+                // this address, and to its clients nothing has ended. Only who would have to wait is broken off.
                 tokio::select! {
                     biased;
-                    () = stop.cancelled() => return Ok(()),
                     () = admit(client, host, descriptors, full) => {}
+                    () = stop.cancelled() => return Ok(()),
                 }
                 accepted += 1;
                 if accepted % BATCH == 0 {
