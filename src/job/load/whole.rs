@@ -90,6 +90,9 @@ impl Loader<'_> {
                 continue;
             };
             let (what, wanted) = match (reference.is_endpoint, named.service) {
+                (true, true) if reference.name == draft.job.name => {
+                    ("this job itself", "name another service, or write the address of the upstream")
+                }
                 (true, false) => {
                     ("a check", "`job:` stands for the address of a service: name a `forward` or an `echo`")
                 }
@@ -99,7 +102,6 @@ impl Loader<'_> {
             let message = format!("`{}` is {what} (`{}`)", reference.name, named.name);
             let mut diagnostic = Diagnostic::error(message).hint(wanted);
             diagnostic.path.clone_from(&reference.path);
-            let _ = draft;
             self.wrong((reference.at, diagnostic));
         }
     }
