@@ -22,6 +22,9 @@ use crate::{
     value::{AtLeastOne, Network},
 };
 
+/// A listener has two descriptors: the socket that is handed from run to run, and the one that its loop waits on.
+const EACH_LISTENER: u64 = 2;
+
 /// Descriptors that are left for metrics, files and a reload.
 const SPARE: u64 = 28;
 
@@ -140,16 +143,27 @@ impl Drop for SourceSlot {
 pub(super) fn open_files(spec: &Forward, allowed: u64) -> Option<Result<u64, Error>> {
     let asked = |key: Option<AtLeastOne>| key.map_or(0, |most| u64::from(most.0));
     let need = 2 * asked(spec.max_connections) + asked(spec.sessions);
-    if need == 0 {
-        return None;
-    }
     let count = |is_datagram: bool| {
         let mine = spec.listen.iter().filter(|listen| listen.0.is_datagram() == is_datagram);
         mine.map(|listen| listen.0.each().len()).sum::<usize>()
     };
     let (streams, datagrams) = (count(false), count(true));
+    let listeners = streams + datagrams;
+    let need_of_listeners = EACH_LISTENER * listeners as u64;
+    if need_of_listeners + SPARE > allowed {
+        return Some(Err(Error::Cannot {
+            reason: Reason::Resources,
+            message: format!(
+                "its {listeners} listeners need more than the {allowed} open files that are allowed"
+            ),
+            hint: Some("raise the limit of open files (`ulimit -n`), or listen on fewer ports".into()),
+        }));
+    }
+    if need == 0 {
+        return None;
+    }
     let shared_out = Room::new(allowed, streams, datagrams).share_out(spec);
-    Some(shared_out.map(|_| need + (streams + datagrams) as u64))
+    Some(shared_out.map(|_| need + need_of_listeners))
 }
 
 /// The most of something, and a warning where that is little.
@@ -167,7 +181,7 @@ struct Room {
 impl Room {
     fn new(limit: u64, streams: usize, datagrams: usize) -> Self {
         let (has_streams, has_datagrams) = (streams > 0, datagrams > 0);
-        let free = limit.saturating_sub(SPARE + (streams + datagrams) as u64)
+        let free = limit.saturating_sub(SPARE + EACH_LISTENER * (streams + datagrams) as u64)
             / (1 + u64::from(has_datagrams && has_streams));
         let fit =
             |each: u64| usize::try_from(free / each).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS);
@@ -220,8 +234,9 @@ mod tests {
             (room.connections, room.sessions)
         };
         assert_eq!(room(1, 0), (Some(49), None));
-        assert_eq!(room(0, 1), (None, Some(99)));
-        assert_eq!(room(1, 1), (Some(24), Some(49)));
+        assert_eq!(room(0, 1), (None, Some(98)));
+        assert_eq!(room(1, 1), (Some(24), Some(48)));
+        assert_eq!(room(30, 0), (Some(20), None));
     }
 
     #[test]
@@ -229,12 +244,12 @@ mod tests {
         let room = Room::new(128, 1, 1);
         let most =
             |asked: Option<u32>| room.most("sessions", "sessions", asked.map(AtLeastOne), room.sessions);
-        assert_eq!(most(Some(49)).unwrap(), (49, None));
-        let error = most(Some(50)).unwrap_err();
+        assert_eq!(most(Some(48)).unwrap(), (48, None));
+        let error = most(Some(49)).unwrap_err();
         assert_eq!(error.reason(), Reason::Resources);
-        assert!(error.to_string().starts_with("sessions 50 needs more than the 128 open files"), "{error}");
+        assert!(error.to_string().starts_with("sessions 49 needs more than the 128 open files"), "{error}");
         let (clamped, warning) = most(None).unwrap();
-        assert_eq!(clamped, 49);
-        assert_eq!(warning.unwrap(), "128 open files are allowed, enough for 49 sessions");
+        assert_eq!(clamped, 48);
+        assert_eq!(warning.unwrap(), "128 open files are allowed, enough for 48 sessions");
     }
 }
