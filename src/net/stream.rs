@@ -144,15 +144,6 @@ impl Stream {
         };
     }
 
-    /// Whether the kernel has reported an error that nobody has read yet. Costs no system call.
-    pub fn has_error(&self) -> bool {
-        let nothing = || Ok(());
-        match self {
-            Self::Tcp(tcp) => tcp.try_io(Interest::ERROR, nothing).is_ok(),
-            Self::Unix(unix) => unix.try_io(Interest::ERROR, nothing).is_ok(),
-        }
-    }
-
     /// Waits until the peer has broken the connection off, whether or not there are bytes to read.
     pub async fn broken(&self) {
         let ready = match self {
