@@ -88,7 +88,7 @@ fn answering(listener: TcpListener) -> JoinHandle<()> {
 #[test]
 fn a_hundred_reloads_under_load_refuse_and_reset_nobody() {
     let host = Host::new();
-    let server = answering(host.listen("127.0.0.1:7000"));
+    let upstream = answering(host.listen("127.0.0.1:7000"));
     let jobs = |number: usize| {
         format!(
             "jobs:\n  - name: web\n    forward: {{ listen: 8800, to: 127.0.0.1:7000, idle_timeout: {}s }}\n",
@@ -123,7 +123,7 @@ fn a_hundred_reloads_under_load_refuse_and_reset_nobody() {
     let served: Vec<usize> = clients.into_iter().map(|client| client.join().unwrap()).collect();
     assert!(served.iter().all(|served| *served >= 100), "{served:?}: it was no load");
     host.connect("127.0.0.1:8800").write_all(b"q").unwrap();
-    server.join().unwrap();
+    upstream.join().unwrap();
     assert_eq!(runner.running.end(Signal::SIGTERM), Some(0));
 }
 
