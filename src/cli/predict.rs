@@ -213,10 +213,14 @@ mod tests {
     fn what_forwards_ask_for_is_held_against_the_limit_of_open_files() {
         let (one, two) = ("listen: 1, max_connections: 400", "listen: 2, max_connections: 300");
         check_beyond(&[one, "listen: 3"], 1000, &[]);
-        check_beyond(&[one, two], 1000, &["f0: the forwards together ask for 1402 open files and 1000 are"]);
+        check_beyond(&[one, two], 1000, &["f0: the forwards together ask for 1404 open files and 1000 are"]);
         let alone =
             "f0: max_connections 400 needs more than the 500 open files that are allowed, so the job will be";
         check_beyond(&[one], 500, &[alone]);
+        let ports: Vec<String> = (1..=500).map(|port: u16| format!("'127.0.0.1:{port}'")).collect();
+        let many = format!("listen: [{}]", ports.join(", "));
+        check_beyond(&[&many], 2000, &[]);
+        check_beyond(&[&many], 1000, &["f0: its 500 listeners need more than the 1000 open files"]);
     }
 
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);

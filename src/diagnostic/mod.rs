@@ -133,13 +133,6 @@ impl Report {
         self.push(Severity::Warning, path.into(), message.into(), hint);
     }
 
-    /// Says that a key is part of the dialect and does nothing yet, so that it is refused and never ignored.
-    pub fn not_yet(&mut self, path: impl Into<String>) {
-        let path = path.into();
-        let message = format!("not yet: `{path}` does nothing in this version");
-        self.error(path, message, Some("leave it out; a later version will take it"));
-    }
-
     /// Whether anything here keeps the files from being run.
     pub fn has_errors(&self) -> bool {
         self.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)

@@ -29,7 +29,11 @@ use crate::{
 
 /// What a service measures.
 pub(super) const MEASURES: &[Measure] = &[
-    measure("connections", Unit::Count, "Connections that were accepted, and senders of datagrams."),
+    measure(
+        "connections",
+        Unit::Count,
+        "Connections that were accepted; of a forward also senders of datagrams.",
+    ),
     measure("active", Unit::Count, "Those that were open at the end."),
     measure("received_bytes", Unit::Bytes, "Bytes from clients."),
     measure("sent_bytes", Unit::Bytes, "Bytes to clients."),

@@ -76,8 +76,9 @@ pub async fn accept(
             Ok((socket, peer)) => {
                 (pause, errors, waiting) = (FIRST_PAUSE, 0, None);
                 let client = Accepted::new(socket, &peer);
+                // Whoever was accepted is let in though the loop is to stop just now: another run of the job may go on at
+                // this address, and to its clients nothing has ended. Only who would have to wait is broken off.
                 tokio::select! {
-                    // Who was accepted before the stop, and need not wait, is served.
                     biased;
                     () = admit(client, host, descriptors, full, &mut told) => {}
                     () = stop.cancelled() => return Ok(()),

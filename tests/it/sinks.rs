@@ -97,17 +97,23 @@ pub(crate) const TABLE: &[&str] = &[
     "process_threads",
 ];
 
-#[tokio::test]
-async fn promtool_is_silent_and_the_whole_table_is_there() {
-    const SEEN: Metric =
-        Metric::histogram("netjobs_test_seconds", &["target"], NETWORK_SECONDS, "A \\ test.");
+/// The metrics after one event of each sort, none of which removes a job.
+pub(crate) async fn metrics_of_all(job: JobRef) -> (Arc<Registry>, Arc<Metrics>) {
     let registry = Registry::new(1000);
     let metrics = Metrics::new(registry.clone()).unwrap();
     let mut events = testing::all();
     events.retain(|event| !matches!(event, Event::JobRemoved { .. }));
-    events.insert(1, Event::JobAdded { job: hostile_job() });
+    events.insert(1, Event::JobAdded { job });
     testing::enrol(&registry, &events);
     tell(events, vec![Box::new(metrics.sink())]).await;
+    (registry, metrics)
+}
+
+#[tokio::test]
+async fn promtool_is_silent_and_the_whole_table_is_there() {
+    const SEEN: Metric =
+        Metric::histogram("netjobs_test_seconds", &["target"], NETWORK_SECONDS, "A \\ test.");
+    let (registry, metrics) = metrics_of_all(hostile_job()).await;
     let meters = registry.job(&"hostile".into(), "exchange", [("note", hostile().as_str())]);
     meters.histogram(&SEEN, &["tcp://\"x\":1"]).observe(0.01);
     let text = metrics.render();

@@ -22,6 +22,9 @@ use crate::{
     value::{AtLeastOne, Network},
 };
 
+/// A listener has two descriptors: the socket that is handed from run to run, and the one that its loop waits on.
+const EACH_LISTENER: u64 = 2;
+
 /// Descriptors that are left for metrics, files and a reload.
 const SPARE: u64 = 28;
 
@@ -140,21 +143,27 @@ impl Drop for SourceSlot {
 pub(super) fn open_files(spec: &Forward, allowed: u64) -> Option<Result<u64, Error>> {
     let asked = |key: Option<AtLeastOne>| key.map_or(0, |most| u64::from(most.0));
     let need = 2 * asked(spec.max_connections) + asked(spec.sessions);
-    if need == 0 {
-        return None;
-    }
     let count = |is_datagram: bool| {
         let mine = spec.listen.iter().filter(|listen| listen.0.is_datagram() == is_datagram);
         mine.map(|listen| listen.0.each().len()).sum::<usize>()
     };
     let (streams, datagrams) = (count(false), count(true));
+    let listeners = streams + datagrams;
+    let need_of_listeners = EACH_LISTENER * listeners as u64;
+    if need_of_listeners + SPARE > allowed {
+        return Some(Err(Error::Cannot {
+            reason: Reason::Resources,
+            message: format!(
+                "its {listeners} listeners need more than the {allowed} open files that are allowed"
+            ),
+            hint: Some("raise the limit of open files (`ulimit -n`), or listen on fewer ports".into()),
+        }));
+    }
+    if need == 0 {
+        return None;
+    }
     let shared_out = Room::new(allowed, streams, datagrams).share_out(spec);
-    Some(shared_out.map(|_| need + listeners(streams, datagrams)))
-}
-
-/// The descriptors that listeners take: one of datagrams is registered by a second one.
-fn listeners(streams: usize, datagrams: usize) -> u64 {
-    (streams + 2 * datagrams) as u64
+    Some(shared_out.map(|_| need + need_of_listeners))
 }
 
 /// The most of something, and a warning where that is little.
@@ -172,7 +181,7 @@ struct Room {
 impl Room {
     fn new(limit: u64, streams: usize, datagrams: usize) -> Self {
         let (has_streams, has_datagrams) = (streams > 0, datagrams > 0);
-        let free = limit.saturating_sub(SPARE + listeners(streams, datagrams))
+        let free = limit.saturating_sub(SPARE + EACH_LISTENER * (streams + datagrams) as u64)
             / (1 + u64::from(has_datagrams && has_streams));
         let fit =
             |each: u64| usize::try_from(free / each).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS);
@@ -227,6 +236,7 @@ mod tests {
         assert_eq!(room(1, 0), (Some(49), None));
         assert_eq!(room(0, 1), (None, Some(98)));
         assert_eq!(room(1, 1), (Some(24), Some(48)));
+        assert_eq!(room(30, 0), (Some(20), None));
     }
 
     #[test]

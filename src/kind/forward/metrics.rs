@@ -2,10 +2,16 @@
 
 use crate::outcome::{Metric, NETWORK_SECONDS};
 
-pub(super) static CONNECTIONS: Metric =
-    Metric::counter("netjobs_forward_connections_total", &[], "Connections that were accepted.");
-pub(super) static ACTIVE: Metric =
-    Metric::gauge("netjobs_forward_connections_active", &[], "Connections that are open.");
+pub(super) static CONNECTIONS: Metric = Metric::counter(
+    "netjobs_forward_connections_total",
+    &[],
+    "Connections that were accepted, and senders of datagrams.",
+);
+pub(super) static ACTIVE: Metric = Metric::gauge(
+    "netjobs_forward_connections_active",
+    &[],
+    "Connections that are open, and senders of datagrams.",
+);
 pub(super) static CLOSES: Metric = Metric::counter(
     "netjobs_forward_closes_total",
     &["reason", "upstream"],

@@ -24,8 +24,9 @@ pub struct ProxyProtocol {
     /// Whether each connection begins with a header, version 1 or 2, of a proxy in `trust`. The client that it names is then
     /// the client everywhere: in `allow`, `deny`, `max_per_source`, `balance: source_hash`, the log and the header that is
     /// sent on. A header without addresses (`LOCAL`, `UNKNOWN`, `UNSPEC`, Unix sockets) leaves the proxy itself as the
-    /// client: let it in by `allow` if it checks the forward's health. A connection is broken off (`proxy_header`) that comes from elsewhere, has no header, a wrong one or one of
-    /// more than 16 KiB, or has not sent it whole after 5 seconds. Default `false`.
+    /// client: let it in by `allow` if it checks the forward's health. A connection is broken off (`proxy_header`) that comes
+    /// from elsewhere, has no header, a wrong one or one of more than 16 KiB, or has not sent it whole after 5 seconds.
+    /// Default `false`.
     #[serde(default)]
     pub accept: Flag,
     /// The version of the header sent to upstreams, `v1` (text) or `v2` (binary): the client's address and the one that it

@@ -182,12 +182,14 @@ impl Pool {
 
     fn open_address(&self, net: Net, mut at: SocketAddr) -> io::Result<Arc<Held>> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.retain(|_, socket| socket.strong_count() > 0);
         if let Some(known) = held.get(&Key::Ip(net, at)).and_then(Weak::upgrade) {
             return Ok(known);
         }
         let (any, port) = (at.ip().is_unspecified(), at.port());
-        let twin = |ip: IpAddr| held.contains_key(&Key::Ip(net, SocketAddr::new(ip, port)));
+        let twin = |ip: IpAddr| {
+            let twin = held.get(&Key::Ip(net, SocketAddr::new(ip, port)));
+            twin.is_some_and(|socket| socket.strong_count() > 0)
+        };
         let only_v6 = any && at.is_ipv6() && twin(Ipv4Addr::UNSPECIFIED.into());
         let socket = match socket::open(net, at, only_v6) {
             Err(error) if any && at.is_ipv4() && twin(Ipv6Addr::UNSPECIFIED.into()) => {
@@ -198,7 +200,7 @@ impl Pool {
             opened => Arc::new(Held { socket: opened?, _file: None }),
         };
         at.set_port(local(&socket.socket).map_or(port, |local| local.port()));
-        held.insert(Key::Ip(net, at), Arc::downgrade(&socket));
+        enter(&mut held, Key::Ip(net, at), &socket);
         if net == Net::Tcp {
             self.tcp_ports.set(at.port());
         }
@@ -207,7 +209,6 @@ impl Pool {
 
     fn open_unix(&self, endpoint: &Endpoint, listen: &Listen) -> Result<Arc<Listener>, Error> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.retain(|_, socket| socket.strong_count() > 0);
         let key = Key::Unix(endpoint.clone());
         let address = endpoint.to_string();
         let socket = if let Some(known) = held.get(&key).and_then(Weak::upgrade) {
@@ -216,12 +217,22 @@ impl Pool {
             let (socket, file) =
                 unix::open(endpoint).map_err(|source| bind_error(address.clone(), source))?;
             let socket = Arc::new(Held { socket, _file: file });
-            held.insert(key, Arc::downgrade(&socket));
+            enter(&mut held, key, &socket);
             self.has_unix.store(true, Ordering::SeqCst);
             socket
         };
         Ok(Arc::new(Listener { held: socket, path: listen.path.clone(), address }))
     }
+}
+
+/// Enters a listener. Those that are gone are cleared away only where the table would have to grow: a look at all of them for
+/// each one takes seconds for a range of ten thousand ports.
+fn enter(held: &mut HashMap<Key, Weak<Held>>, key: Key, socket: &Arc<Held>) {
+    if held.len() == held.capacity() {
+        held.retain(|_, socket| socket.strong_count() > 0);
+        held.reserve(held.len() + 1);
+    }
+    held.insert(key, Arc::downgrade(socket));
 }
 
 fn local(socket: &Socket) -> Option<SocketAddr> {

@@ -10,14 +10,11 @@ mod splice;
 use std::{
     cell::RefCell,
     io,
-    pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use tokio::time::{Instant, Sleep, sleep_until};
-
-use super::{Lane, pool::Lease};
-use crate::net::stream::Stream;
+use super::{Lane, Watch, pace::Pace, pool::Lease};
+use crate::{meter::Counter, net::stream::Stream};
 use splice::Mode;
 
 /// The largest read.
@@ -41,7 +38,9 @@ pub(super) struct Direction {
     to: u8,
     state: State,
     mode: Mode,
-    lane: Lane,
+    counter: Counter,
+    spliced: Counter,
+    watch: Option<Box<Watch>>,
     /// What the peer has refused so far, from `start` on.
     kept: Vec<u8>,
     start: usize,
@@ -49,8 +48,8 @@ pub(super) struct Direction {
     pipe: Option<Lease>,
     /// Whether the next read is not to wait for news.
     is_stuck: bool,
-    /// Until when the shared rate allows nothing.
-    pause: Option<Pin<Box<Sleep>>>,
+    /// Waits while the shared rate allows nothing.
+    pace: Pace,
     passed: Passed,
     published: Passed,
 }
@@ -87,19 +86,22 @@ pub(super) struct Break {
 
 impl Direction {
     pub(super) fn new(from: u8, to: u8, lane: Lane) -> Self {
+        let Lane { counter, spliced, bucket, watch, faults: _ } = lane;
         // A rate counts before it reads, and a watch must see the bytes.
-        let is_plain = lane.bucket.is_none() && lane.watch.is_none();
+        let is_plain = bucket.is_none() && watch.is_none();
         Self {
             from,
             to,
             state: State::Open,
             mode: if is_plain { Mode::COPY } else { Mode::CopyForGood },
-            lane,
+            pace: Pace::new(bucket),
+            counter,
+            spliced,
+            watch,
             kept: vec![],
             start: 0,
             pipe: None,
             is_stuck: false,
-            pause: None,
             passed: Passed::default(),
             published: Passed::default(),
         }
@@ -117,7 +119,7 @@ impl Direction {
 
     /// Whether it waits for its source. If not, no read will tell that the source has broken off.
     pub(super) fn reads(&self) -> bool {
-        self.state == State::Open && !self.holds() && self.pause.is_none()
+        self.state == State::Open && !self.holds() && !self.pace.is_paused()
     }
 
     /// Reads once without news: urgent data stopped the last read.
@@ -135,9 +137,9 @@ impl Direction {
 
     /// Tells the counters what has passed since they were last told.
     pub(super) fn publish(&mut self) {
-        self.lane.counter.add(self.passed.bytes - self.published.bytes);
+        self.counter.add(self.passed.bytes - self.published.bytes);
         if self.passed.spliced > self.published.spliced {
-            self.lane.spliced.add(self.passed.spliced - self.published.spliced);
+            self.spliced.add(self.passed.spliced - self.published.spliced);
         }
         self.published = self.passed;
     }
@@ -156,7 +158,7 @@ impl Direction {
             Poll::Pending => None,
             Poll::Ready(result) => {
                 self.state = State::Over;
-                (self.kept, self.pipe, self.pause) = (vec![], None, None);
+                (self.kept, self.pipe, self.pace) = (vec![], None, Pace::default());
                 result.err()
             }
         }
@@ -196,7 +198,8 @@ impl Direction {
 
     /// Reads once and writes on; keeps what the peer refuses. Zero: the source has finished.
     fn poll_copy(&mut self, cx: &mut Context<'_>, ends: &[Stream]) -> Poll<Result<usize, Break>> {
-        let most = ready!(self.poll_rate(cx, SCRATCH));
+        // A good chunk: a rate neither wakes for each byte nor reads as few bytes as were earned since the last read.
+        let most = ready!(self.pace.poll(cx, SCRATCH, SCRATCH as f64 / 4.0));
         BUFFER.with_borrow_mut(|scratch| {
             let (source, is_stuck) = (&ends[usize::from(self.from)], std::mem::take(&mut self.is_stuck));
             let read = match is_stuck.then(|| source.recv_now(&mut scratch[..most])).flatten() {
@@ -204,14 +207,12 @@ impl Direction {
                 None => source.poll_recv(cx, &mut scratch[..most]),
             };
             let count = if let Poll::Ready(Ok(count)) = read { count } else { 0 };
-            if let Some(bucket) = &self.lane.bucket {
-                bucket.give_back((most - count) as f64);
-            }
+            self.pace.give_back(most - count);
             if let Err(error) = ready!(read) {
                 return Poll::Ready(Err(self.source_broke(error)));
             }
             let bytes = &scratch[..count];
-            if let Some(watch) = &mut self.lane.watch {
+            if let Some(watch) = &mut self.watch {
                 watch.see(bytes);
             }
             self.mode.copied(count);
@@ -267,29 +268,5 @@ impl Direction {
 
     fn peer_broke(&self, error: io::Error) -> Break {
         Break { end: self.to, is_read_empty: false, error }
-    }
-
-    /// How many bytes may be read now; pending while the rate allows none.
-    fn poll_rate(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<usize> {
-        let Some(bucket) = &self.lane.bucket else { return Poll::Ready(most) };
-        // A good chunk: a rate neither wakes for each byte nor reads as few bytes as were earned since the last read.
-        let least = (most as f64 / 4.0).max(1.0);
-        loop {
-            if let Some(pause) = &mut self.pause {
-                ready!(pause.as_mut().poll(cx));
-                self.pause = None;
-            }
-            if let Some(tokens) = bucket.take(least, most as f64) {
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss,
-                    reason = "from 1 to `most`"
-                )]
-                let whole = tokens as usize;
-                bucket.give_back(tokens - whole as f64);
-                return Poll::Ready(whole);
-            }
-            self.pause = Some(Box::pin(sleep_until(Instant::now() + bucket.wait(least))));
-        }
     }
 }

@@ -17,7 +17,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::{
     Lane,
     direction::Break,
-    line::{Line, MOST, Pace},
+    line::{Line, MOST},
+    pace::Pace,
 };
 use crate::net::{rate::Bucket, stream::Stream};
 

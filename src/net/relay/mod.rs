@@ -10,6 +10,7 @@ mod connection;
 mod direction;
 mod inject;
 mod line;
+mod pace;
 mod pool;
 mod presence;
 #[cfg(test)]

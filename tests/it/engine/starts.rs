@@ -197,6 +197,7 @@ async fn a_start_that_is_little_late_takes_place() {
     assert!(story.runs("a")[0].start_lag <= secs(2));
 }
 
+/// Case 59 of the forward's list.
 #[tokio::test(start_paused = true)]
 async fn a_wall_clock_set_by_an_hour_is_told_and_periods_go_on() {
     for seconds in [3600, -3600, 31_536_000, -31_536_000] {

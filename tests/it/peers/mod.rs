@@ -5,6 +5,7 @@ mod ends;
 mod faults;
 mod files;
 mod names;
+mod reloads;
 mod sockets;
 mod web;
 

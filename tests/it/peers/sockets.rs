@@ -85,18 +85,17 @@ fn socat_meets_unix_sockets_on_either_side() {
 #[test]
 fn a_connection_on_which_one_side_talks_is_not_idle() {
     let host = Host::new();
-    let talk =
-        "SYSTEM:read hello && echo switched && for n in 1 2 3 4 5 6 7 8; do sleep 0.2; echo tick $n; done";
+    let talk = "SYSTEM:read hello && echo switched && for n in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 0.2; echo tick $n; done";
     let listen = "TCP4-LISTEN:7000,bind=127.0.0.1,reuseaddr,fork";
     let _server = host.server(7000, "socat", &["-t", "30", listen, talk]);
-    let forward = host.netjobs(&["forward", "8800", "--to", "127.0.0.1:7000", "--idle-timeout", "500ms"]);
+    let forward = host.netjobs(&["forward", "8800", "--to", "127.0.0.1:7000", "--idle-timeout", "800ms"]);
     let mut client = host.connect("127.0.0.1:8800");
     client.write_all(b"hello\n").unwrap();
     let (said, end) = super::read_all(&mut client);
     assert!(end.is_ok(), "{end:?}");
     drop(client);
     let said = String::from_utf8(said).unwrap();
-    let ticks: Vec<_> = (1..=8).map(|n| format!("tick {n}")).collect();
+    let ticks: Vec<_> = (1..=12).map(|n| format!("tick {n}")).collect();
     assert_eq!(said, format!("switched\n{}\n", ticks.join("\n")));
     stopped(forward);
 }

@@ -14,8 +14,9 @@ use netjobs::{
     net::interface::{self, Address, Interface},
     outcome::{Reason, Sample, Verdict},
 };
+use nix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
-use tokio::time::{Duration, Instant};
+use tokio::time::Duration;
 
 use super::{run, sample};
 use crate::netns::Namespace;
@@ -216,11 +217,12 @@ fn case_16_ten_thousand_addresses_are_read_in_a_tenth_of_a_second() {
     std::fs::write(file.path(), batch).unwrap();
     namespace.sh(&format!("ip -batch {}", file.path().display()));
     let (count, took) = namespace.run(|| {
-        // The best of a few: other tests share the processor.
+        // The thread's own time, and the best of a few: other tests share the processor.
+        let spent = || Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap());
         let reading = || {
-            let started = Instant::now();
+            let before = spent();
             let count = interface::read().unwrap().iter().map(|interface| interface.addresses.len()).max();
-            (count, started.elapsed())
+            (count, spent() - before)
         };
         (0..5).map(|_| reading()).min_by_key(|(_, took)| *took).unwrap()
     });

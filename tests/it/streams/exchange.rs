@@ -95,7 +95,7 @@ async fn a_refusal_and_a_silent_address_have_their_reasons() {
     let start = Instant::now();
     let outcome = run(&format!("{{ to: '{}', send: x, timeout: 300ms }}", hole.address)).await;
     assert_failed(&outcome, Reason::ConnectTimeout);
-    assert!(start.elapsed() < Duration::from_millis(350), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
 }
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn a_service_that_says_nothing_is_a_timeout() {
     let start = Instant::now();
     let outcome = run(&format!("{{ to: '{to}', send: x, timeout: 300ms }}")).await;
     assert_failed(&outcome, Reason::Timeout);
-    assert!(start.elapsed() < Duration::from_millis(350), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
     assert_eq!(outcome.message.unwrap(), format!("tcp://{to}: no answer within 300ms"));
 }
 

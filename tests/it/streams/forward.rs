@@ -43,21 +43,21 @@ async fn the_next_upstream_gets_all_that_the_client_sent_while_the_first_was_sil
     let hole = BlackHole::new("127.0.0.1:0");
     let (listener, to) = server().await;
     let yaml =
-        format!("{{ listen: 0, to: ['{}', '{to}'], balance: first, connect_timeout: 300ms }}", hole.address);
+        format!("{{ listen: 0, to: ['{}', '{to}'], balance: first, connect_timeout: 500ms }}", hole.address);
     let service = Service::forward(&yaml).await;
     let start = Instant::now();
     let mut client = service.connect().await;
     client.write_all(b"early bytes").await.unwrap();
     client.shutdown().await.unwrap();
     let mut far = listener.accept().await.unwrap().0;
-    assert!(start.elapsed() >= Duration::from_millis(300));
+    assert!(start.elapsed() >= Duration::from_millis(500));
     assert_eq!(read_all(&mut far).await.0, b"early bytes");
     drop(far);
     // The silent one is now tried last.
     let start = Instant::now();
     let second = service.connect().await;
     let far = listener.accept().await.unwrap().0;
-    assert!(start.elapsed() < Duration::from_millis(200));
+    assert!(start.elapsed() < Duration::from_millis(500));
     drop((second, far));
     assert_eq!(service.end().await.1, [Close::Finished, Close::Finished]);
 }
@@ -116,7 +116,7 @@ async fn a_silent_connection_ends_when_its_time_is_over() {
     let start = Instant::now();
     assert_reset(&read_all(&mut client).await.1);
     let silent = start.elapsed();
-    assert!(silent > Duration::from_millis(280) && silent < Duration::from_millis(450), "{silent:?}");
+    assert!(silent > Duration::from_millis(280) && silent < Duration::from_millis(580), "{silent:?}");
     assert_eq!(service.end().await.1, [Close::IdleTimeout]);
 }
 

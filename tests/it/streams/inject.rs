@@ -33,7 +33,7 @@ async fn latency_delays_each_direction() {
         times.push(round_trip(&mut client, &mut far).await);
     }
     times.sort();
-    assert!(times[0] >= Duration::from_millis(80) && times[4] < Duration::from_millis(120), "{times:?}");
+    assert!(times[0] >= Duration::from_millis(80) && times[4] < Duration::from_millis(150), "{times:?}");
     // Bytes on their way do not wait for each other's arrival, and the end comes as late as they.
     let start = Instant::now();
     let bytes = noise(1, 500_000);

@@ -166,7 +166,7 @@ async fn a_slow_header_holds_nobody_up_and_ends() {
         assert_reset(&read_all(client).await.1);
     }
     let took = start.elapsed();
-    assert!(took > Duration::from_millis(4900) && took < Duration::from_millis(6500), "{took:?}");
+    assert!(took > Duration::from_millis(4900) && took < Duration::from_secs(9), "{took:?}");
     drop((quick, far));
     let closes = service.end().await.1;
     assert_eq!(closes.iter().filter(|close| **close == Close::ProxyHeader).count(), 50);
@@ -307,7 +307,7 @@ async fn a_header_waits_for_the_first_bytes_but_not_long() {
     }
     times.sort();
     // The kernel would hold a header back for 200 ms that waits for more.
-    assert!(times[0] >= Duration::from_millis(5) && times[2] < Duration::from_millis(100), "{times:?}");
+    assert!(times[0] >= Duration::from_millis(5) && times[2] < Duration::from_millis(180), "{times:?}");
 
     let mut ended = service.connect().await;
     ended.shutdown().await.unwrap();

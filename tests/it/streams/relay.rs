@@ -122,7 +122,7 @@ async fn bytes_behind_urgent_data_do_not_wait_for_more() {
     assert_eq!(socket2::SockRef::from(&client).send_out_of_band(b"!").unwrap(), 1);
     assert_eq!(client.try_write(b"tail").unwrap(), 4);
     let (token, day) = (CancellationToken::new, Duration::from_hours(24));
-    let ending = Ending { drain: token(), drain_idle: day, finish: token(), kill: token() };
+    let ending = Ending { drain: token(), drain_idle: day, finish: None, kill: token() };
     let limits = Limits { idle: day, half_closed: day, vanished: day, abort: Abort::Reset };
     let (near, far, up, down) = (Stream::Tcp(near), Stream::Tcp(far), Lane::default(), Lane::default());
     let read = async {

@@ -273,9 +273,9 @@ fn a_firewall_between_the_forward_and_its_upstream_is_told_by_its_reason() {
          nft add rule inet t i tcp dport 7002 reject with tcp reset");
     namespace.block_on(|| async {
         for (port, least, most, wanted) in
-            [(7001, 300, 600, Close::ConnectTimeout), (7002, 0, 250, Close::Refused)]
+            [(7001, 500, 2000, Close::ConnectTimeout), (7002, 0, 500, Close::Refused)]
         {
-            let yaml = format!("{{ listen: 0, to: '127.0.0.1:{port}', connect_timeout: 300ms }}");
+            let yaml = format!("{{ listen: 0, to: '127.0.0.1:{port}', connect_timeout: 500ms }}");
             let service = Service::forward(&yaml).await;
             let start = Instant::now();
             assert_broken_off(&service).await;
