@@ -5,7 +5,6 @@
 
 use std::{
     future::poll_fn,
-    io,
     pin::{Pin, pin},
     task::{Context, Poll},
     time::Duration,
@@ -13,7 +12,13 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{Abort, Ending, Limits, bell::Bell, presence::Presence, way::Way};
+use super::{
+    Ending, Limits,
+    bell::Bell,
+    closing::{self, broken},
+    presence::Presence,
+    way::Way,
+};
 use crate::{net::stream::Stream, outcome::Close};
 
 /// A connection between ends, the client first, and its directions, that from the client first. An echo has one of each.
@@ -99,7 +104,8 @@ impl<'a> Relay<'a> {
             self.poll_rare(heard.is_some(), timer.as_mut())
         })
         .await;
-        self.end(close);
+        self.directions.iter_mut().for_each(Way::publish);
+        closing::end(self.ends, close, self.limits.abort, self.is_blocked());
         close
     }
 
@@ -172,7 +178,7 @@ impl<'a> Relay<'a> {
             if waiting.as_mut().poll(rare).is_ready() {
                 *watch = None;
                 if !reads {
-                    let error = stream.take_error().unwrap_or(io::ErrorKind::ConnectionReset.into());
+                    let error = stream.take_error().unwrap_or(std::io::ErrorKind::ConnectionReset.into());
                     return Poll::Ready(*self.broken.get_or_insert(broken(end, &error)));
                 }
             }
@@ -274,33 +280,5 @@ impl<'a> Relay<'a> {
     fn passed(&self) -> (u64, usize) {
         let bytes = self.directions.iter().map(|direction| direction.passed().bytes).sum();
         (bytes, self.directions.iter().filter(|direction| direction.is_over()).count())
-    }
-
-    /// Closes both sides as the reason asks for.
-    fn end(&mut self, close: Close) {
-        self.directions.iter_mut().for_each(Way::publish);
-        let in_order = match close {
-            // Nothing is unread: dropping the ends says to both what has not been said yet.
-            Close::Finished => return,
-            Close::Drained => !self.is_blocked(),
-            Close::Grace | Close::Injected => false,
-            _ => self.limits.abort == Abort::Fin,
-        };
-        for end in self.ends {
-            if in_order {
-                end.finish();
-            } else {
-                end.reset_on_close();
-            }
-        }
-    }
-}
-
-/// The reason of a break at this end.
-fn broken(end: u8, error: &io::Error) -> Close {
-    match error.raw_os_error() {
-        Some(libc::ETIMEDOUT | libc::EHOSTUNREACH | libc::ENETUNREACH) => Close::Vanished,
-        _ if end == 0 => Close::ClientReset,
-        _ => Close::UpstreamReset,
     }
 }

@@ -6,6 +6,7 @@
 //! counters.
 
 mod bell;
+mod closing;
 mod connection;
 mod direction;
 mod inject;
