@@ -135,9 +135,10 @@ async fn wait<H: Host>(host: &H, descriptors: &Arc<Descriptors>, told: &mut Told
         told.tell(host, || {
             "nearly all open files that are allowed are in use; clients wait meanwhile".into()
         });
+        // Others than connections give descriptors back too, and say nothing.
         tokio::select! {
             () = freed => {}
-            () = sleep(LONGEST_PAUSE) => {}
+            () = sleep(FIRST_PAUSE) => {}
         }
     }
 }

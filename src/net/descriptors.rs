@@ -22,8 +22,9 @@ use crate::sys::limits;
 /// So many are kept free of connections.
 pub const SPARE: u64 = 16;
 
-/// How old a count of the other descriptors may be where it matters.
-const FRESH: Duration = Duration::from_millis(100);
+/// How old a count of the other descriptors may be where it matters; a long count may be older, so that counting takes at
+/// most a fiftieth of the time.
+const FRESH: Duration = Duration::from_millis(50);
 
 /// The process's table of descriptors.
 #[derive(Debug, Default)]
@@ -42,7 +43,8 @@ pub struct Descriptors {
 /// What is known of the rest of the table.
 #[derive(Clone, Copy, Debug)]
 struct Others {
-    at: Instant,
+    /// It is counted anew after this.
+    fresh_until: Instant,
     /// How many may be open.
     limit: u64,
     /// How many are open that no connection holds.
@@ -83,15 +85,17 @@ impl Descriptors {
     fn others(&self, held: u64) -> Others {
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = *others
-            && (known.open + held < known.limit / 2 || known.at.elapsed() < FRESH)
+            && (known.open + held < known.limit / 2 || Instant::now() < known.fresh_until)
         {
             return known;
         }
+        let start = Instant::now();
         let limit = limits::open_files().map_or(u64::MAX, |limit| limit.soft);
         let open = fs::read_dir("/proc/self/fd").map_or(0, |open| open.count() as u64);
         let held = self.held.load(Ordering::SeqCst).saturating_sub(self.claimed.load(Ordering::SeqCst));
         let open = open.saturating_sub(held);
-        *others.insert(Others { at: Instant::now(), limit, open })
+        let fresh_until = Instant::now() + FRESH.max(start.elapsed() * 50);
+        *others.insert(Others { fresh_until, limit, open })
     }
 
     /// Says that a descriptor has been given back.
@@ -152,7 +156,8 @@ mod tests {
     #[tokio::test]
     async fn connections_leave_some_free_for_others() {
         let table = Arc::new(Descriptors::default());
-        *table.others.lock().unwrap() = Some(Others { at: Instant::now(), limit: 64, open: 20 });
+        *table.others.lock().unwrap() =
+            Some(Others { fresh_until: Instant::now() + Duration::from_mins(1), limit: 64, open: 20 });
         let all: Vec<Hold> = (0..14).map(|_| table.hold(2).unwrap()).collect();
         assert!(table.hold(2).is_none() && table.hold(1).is_none());
         let waiting = table.wait();

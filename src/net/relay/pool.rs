@@ -29,11 +29,11 @@ const LEAST: usize = 64 << 10;
 /// So many empty pipes are kept in all pools together, and no more than may be in use.
 const POOLED: usize = 8;
 
-/// So many pipes are in use at most at a time: a thirty-second of the open files that are allowed, 4 to 64. Only directions
+/// So many pipes are in use at most at a time: a thirty-second of the open files that are allowed, 4 to 192. Only directions
 /// whose peer does not keep up hold one for longer than a poll.
 static MOST: LazyLock<usize> = LazyLock::new(|| {
     let files = limits::open_files().map_or(1024, |limits| limits.soft);
-    usize::try_from(files / 32).unwrap_or(usize::MAX).clamp(4, 64)
+    usize::try_from(files / 32).unwrap_or(usize::MAX).clamp(4, 192)
 });
 
 thread_local! {
