@@ -61,3 +61,12 @@ async fn both_wildcards_go_together_v4_first() {
     let error = open(&pool, &format!("0.0.0.0:{port}")).await.unwrap_err();
     assert!(error.to_string().contains("listens on IPv4 too"), "{error}");
 }
+
+#[tokio::test]
+async fn accepted_connections_send_without_delay() {
+    let listener = open(&Pool::default(), "127.0.0.1:0").await.unwrap().remove(0);
+    let Socket::Tcp(tcp) = listener.socket() else { panic!("it is TCP") };
+    let _client = std::net::TcpStream::connect(listener.local().unwrap()).unwrap();
+    tcp.set_nonblocking(false).unwrap();
+    assert!(tcp.accept().unwrap().0.nodelay().unwrap());
+}
