@@ -63,7 +63,9 @@ fn case_19_a_tentative_address_is_not_yet_one() {
 fn a_neighbour_is_reached_and_a_stranger_is_not() {
     let (here, there) = (Namespace::new(), Namespace::new());
     here.link(&["2001:db8::1/64"], &there, &["2001:db8::2/64"]);
-    let reached = look(&here, "{ reach: 'icmp://2001:db8::2' }");
+    // A link that is up for a moment only may lose the first question, or its neighbour's answer.
+    let mut looks = (0..5).map(|_| look(&here, "{ reach: 'icmp://2001:db8::2' }"));
+    let reached = looks.find(|outcome| outcome.verdict == Verdict::Passed).expect("a neighbour is reached");
     check(&reached, &[("global", true), ("reached", true), ("default_route", false)]);
     assert_eq!(reached.verdict, Verdict::Passed);
     let stranger = look(&here, "{ reach: '[2001:db8:9::1]:9' }");
