@@ -20,7 +20,6 @@ use crate::{
     meter::{Counter, Gauge, Meters},
     net::{
         self,
-        descriptors::Descriptors,
         relay::{End, Ending},
         stream::Peer,
     },
@@ -66,8 +65,6 @@ pub(super) struct Books {
     closes: Mutex<HashMap<String, Vec<(Close, Counter)>>>,
     active: AtomicI64,
     counts: Counts,
-    /// Who is told that a connection has given its descriptors back.
-    descriptors: Arc<Descriptors>,
 }
 
 /// What the run's samples are made of.
@@ -92,7 +89,6 @@ impl Books {
             closes: Mutex::default(),
             active: AtomicI64::new(0),
             counts: Counts::default(),
-            descriptors: cx.shared().descriptors.clone(),
         })
     }
 
@@ -212,7 +208,6 @@ impl Drop for Open {
         books.closed(close, &self.upstream);
         books.active.fetch_sub(1, Ordering::Relaxed);
         books.shown_active.add(-1.0);
-        books.descriptors.free();
         if !self.is_told {
             return;
         }

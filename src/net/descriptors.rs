@@ -99,7 +99,7 @@ impl Descriptors {
     }
 
     /// Says that a descriptor has been given back.
-    pub fn free(&self) {
+    fn free(&self) {
         // In one order with `wait`: who looks at the table after that finds what was given back, or is seen here.
         if self.waiting.load(Ordering::SeqCst) > 0 {
             self.freed.notify_waiters();

@@ -82,14 +82,17 @@ fn cpu(process: u32) -> Duration {
     Duration::from_nanos(tasks.flatten().map(of).sum())
 }
 
-/// Case 11 of the forward's list: two forwards share the descriptors of
-/// twenty-five connections, and a hundred clients wait for one.
-#[tokio::test]
-async fn out_of_descriptors_the_others_go_on_and_the_next_free_one_is_used_at_once() {
-    let (to, mut came, echo) = upstream().await;
+/// Two forwards that share the descriptors of twenty-five connections, of which one has twenty: the daemon, where the other
+/// listens, and those twenty.
+async fn nearly_out(
+    to: SocketAddr,
+    came: &mut mpsc::Receiver<()>,
+    options: &str,
+) -> (Daemon, SocketAddr, Vec<TcpStream>) {
     let folder = tempfile::tempdir().unwrap();
-    let job =
-        |name: &str| format!("  - name: {name}\n    forward: {{ listen: '127.0.0.1:0', to: '{to}' }}\n");
+    let job = |name: &str| {
+        format!("  - name: {name}\n    forward: {{ listen: '127.0.0.1:0', to: '{to}'{options} }}\n")
+    };
     fs::write(folder.path().join("jobs.yaml"), format!("jobs:\n{}{}", job("live"), job("late"))).unwrap();
     let mut daemon = limited(folder.path());
     let (live, late) = both_ready(&mut daemon);
@@ -100,6 +103,14 @@ async fn out_of_descriptors_the_others_go_on_and_the_next_free_one_is_used_at_on
         streams.push(stream);
         came.recv().await;
     }
+    (daemon, late, streams)
+}
+
+/// Case 11 of the forward's list: a hundred clients wait for the descriptors of one.
+#[tokio::test]
+async fn out_of_descriptors_the_others_go_on_and_the_next_free_one_is_used_at_once() {
+    let (to, mut came, echo) = upstream().await;
+    let (daemon, late, mut streams) = nearly_out(to, &mut came, "").await;
     let mut waiting = vec![];
     for _ in 0..100 {
         waiting.push(TcpStream::connect(late).await.unwrap());
@@ -141,22 +152,8 @@ async fn out_of_descriptors_the_others_go_on_and_the_next_free_one_is_used_at_on
 #[tokio::test]
 async fn out_of_descriptors_clients_are_broken_off_where_the_job_says_so() {
     let (to, mut came, echo) = upstream().await;
-    let folder = tempfile::tempdir().unwrap();
-    let job = |name: &str| {
-        format!(
-            "  - name: {name}\n    forward: {{ listen: '127.0.0.1:0', to: '{to}', on_full: reset, max_connections: 25 }}\n"
-        )
-    };
-    fs::write(folder.path().join("jobs.yaml"), format!("jobs:\n{}{}", job("live"), job("late"))).unwrap();
-    let mut daemon = limited(folder.path());
-    let (live, late) = both_ready(&mut daemon);
-    let mut streams = vec![];
-    for _ in 0..20 {
-        let mut stream = TcpStream::connect(live).await.unwrap();
-        talk(&mut stream).await;
-        streams.push(stream);
-        came.recv().await;
-    }
+    let options = ", on_full: reset, max_connections: 25";
+    let (daemon, late, mut streams) = nearly_out(to, &mut came, options).await;
     let mut broken = 0;
     for _ in 0..20 {
         let Ok(mut stream) = TcpStream::connect(late).await else {

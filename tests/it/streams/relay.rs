@@ -269,7 +269,7 @@ async fn write_randomly(mut to: impl AsyncWrite + Unpin, bytes: &[u8], most: u64
 /// time: the machine has others to serve.
 #[tokio::test]
 async fn mice_are_served_beside_elephants() {
-    const SHARE: u64 = 512 << 10;
+    const SHARE: u64 = 256 << 10;
     let tasks = tokio_util::task::TaskTracker::new();
     let moved = Counter::default();
     let stop = CancellationToken::new();
@@ -306,9 +306,9 @@ async fn mice_are_served_beside_elephants() {
         meanwhile.push(moved.value() - before);
     }
     meanwhile.sort_unstable();
-    // Four steps: each way the relay's and the reader's. For each the runtime looks for news after 61 polls (tokio's
-    // `event_interval`), which is not four rounds of all.
-    assert!(meanwhile[25] < 8 * 4 * 4 * SHARE, "{} bytes", meanwhile[25]);
+    // Four steps: each way the relay's and the reader's. For each the runtime of this test looks for news after 61 polls
+    // (tokio's `event_interval`), and each poll moves no more than its share.
+    assert!(meanwhile[25] <= 4 * 61 * SHARE, "{} bytes", meanwhile[25]);
     assert!(meanwhile[49] > 0, "the elephants move");
     stop.cancel();
     tasks.close();
