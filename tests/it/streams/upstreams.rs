@@ -289,35 +289,35 @@ fn a_firewall_between_the_forward_and_its_upstream_is_told_by_its_reason() {
 /// Fault case 20: without a port to start from the close says `resources`, and the upstream is not to blame.
 #[test]
 fn out_of_ephemeral_ports_is_this_machines_lack() {
-    let namespace = Namespace::new();
-    namespace.sh("sysctl -qw net.ipv4.ip_local_port_range='50000 50001'");
-    namespace.block_on(|| async {
-        let server = TcpListener::bind("127.0.0.1:7000").await.unwrap();
-        for source in ["", ", source: 127.0.0.1"] {
-            let process = process();
-            let yaml = format!("{{ listen: 7001, to: '127.0.0.1:7000'{source} }}");
-            let service = Service::start_in(spec::<Forward>(&yaml), &process).await;
-            let mut held = vec![];
-            for port in [40_000, 40_001] {
-                let client = connect_from(&format!("127.0.0.2:{}", port + source.len()), service.at(0)).await;
-                held.push((client, server.accept().await.unwrap()));
-            }
-            let third = format!("127.0.0.2:{}", 40_002 + source.len());
-            assert_broken_from(&third, service.at(0)).await;
-            let mut text = String::new();
-            process.registry.render(&mut text);
-            let up = text.lines().find(|line| line.starts_with("netjobs_forward_upstream_up{")).unwrap();
-            assert!(up.ends_with(" 1"), "{up}");
-            // The server's side ends last, so that no port of the forward is held in TIME_WAIT.
-            for (client, (far, _)) in held {
-                super::reset(client);
-                drop(far);
-            }
-            let (_, closes) = service.end().await;
-            let lacking = closes.iter().filter(|close| **close == Close::Resources).count();
-            assert_eq!((closes.len(), lacking), (3, 1), "{source}: {closes:?}");
-        }
-    });
+    // A namespace each: no port of the one is left in TIME_WAIT for the other.
+    for source in ["", ", source: 127.0.0.1"] {
+        let namespace = Namespace::new();
+        namespace.sh("sysctl -qw net.ipv4.ip_local_port_range='50000 50001'");
+        namespace.block_on(move || run_out_of_ports(source));
+    }
+}
+
+async fn run_out_of_ports(source: &str) {
+    let server = TcpListener::bind("127.0.0.1:7000").await.unwrap();
+    let process = process();
+    let yaml = format!("{{ listen: 7001, to: '127.0.0.1:7000'{source} }}");
+    let service = Service::start_in(spec::<Forward>(&yaml), &process).await;
+    let mut held = vec![];
+    for client in ["127.0.0.2:40000", "127.0.0.2:40001"] {
+        let client = connect_from(client, service.at(0)).await;
+        held.push((client, timeout(PATIENCE, server.accept()).await.unwrap().unwrap()));
+    }
+    assert_broken_from("127.0.0.2:40002", service.at(0)).await;
+    let mut text = String::new();
+    process.registry.render(&mut text);
+    let up = text.lines().find(|line| line.starts_with("netjobs_forward_upstream_up{")).unwrap();
+    assert!(up.ends_with(" 1"), "{up}");
+    for (client, _) in held {
+        super::reset(client);
+    }
+    let (_, closes) = service.end().await;
+    let lacking = closes.iter().filter(|close| **close == Close::Resources).count();
+    assert_eq!((closes.len(), lacking), (3, 1), "{source}: {closes:?}");
 }
 
 /// Fault case 20, where the port is chosen before the connection: datagrams, and what goes on to this very process.

@@ -1,0 +1,125 @@
+//! Asking by ICMP echoes: a session a family, and passes over those that have not answered.
+
+use super::{
+    super::{found::Finding, spec::Rate},
+    Drive, MOST_UNANSWERED, MOST_UNANSWERED_AT_MAX,
+};
+use crate::{
+    kind::Error,
+    net::icmp::{Event, Options, Probe, Session, What},
+    outcome::{Evidence, Reason},
+};
+
+/// Probes that are handed over at a time.
+const CHUNK: usize = 256;
+
+impl Drive<'_> {
+    /// One session for each family that there is. Fails where this process may not send ICMP in any of them.
+    pub(in super::super) async fn open(&self) -> Result<[Option<Session>; 2], Error> {
+        let families = self.hosts.families();
+        let both = families == [true, true];
+        let mut sessions = [None, None];
+        for (v6, session) in [false, true].into_iter().zip(&mut sessions) {
+            if !families[usize::from(v6)] {
+                continue;
+            }
+            let mut options = Options::new(self.sweep.timeout.0);
+            options.pace = self.pace(both);
+            match self.cx.shared().probers.open(v6, options).await {
+                Ok(open) => *session = Some(open),
+                // Without IPv6 on this machine the IPv4 hosts are swept all the same.
+                Err(error) if both && error.reason() == Reason::NoIpv6 => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(sessions)
+    }
+
+    /// Asks by ICMP, until all passes are made or the run is cancelled.
+    pub(in super::super) async fn icmp(&mut self, mut sessions: [Option<Session>; 2]) -> Result<(), Error> {
+        for _ in 0..self.sweep.passes.0 {
+            if self.missing() == 0 || !self.icmp_pass(&mut sessions).await? {
+                break;
+            }
+        }
+        for session in sessions.iter().flatten() {
+            self.packets += session.counts().packets();
+            self.local_drops += session.counts().local_drops();
+        }
+        Ok(())
+    }
+
+    /// Asks each host that has not answered; whether the run goes on.
+    async fn icmp_pass(&mut self, sessions: &mut [Option<Session>; 2]) -> Result<bool, Error> {
+        let most = if self.sweep.rate == Rate::Max { MOST_UNANSWERED_AT_MAX } else { MOST_UNANSWERED };
+        self.progress.total += u64::from(self.missing());
+        let (mut place, mut unanswered) = (0, 0);
+        loop {
+            while unanswered < most && place < self.hosts.count() {
+                unanswered += self.submit(&mut place, sessions).await?;
+            }
+            if unanswered == 0 {
+                return Ok(true);
+            }
+            let [v4, v6] = sessions;
+            let events = tokio::select! {
+                biased;
+                () = self.cx.cancelled() => return Ok(false),
+                events = next(v4) => events?,
+                events = next(v6) => events?,
+            };
+            for event in events {
+                unanswered -= self.take(event);
+            }
+            self.progress.tell(self.cx);
+        }
+    }
+
+    /// Hands the next probes over; how many.
+    async fn submit(&mut self, place: &mut u32, sessions: &[Option<Session>; 2]) -> Result<u32, Error> {
+        let mut chunks = [Vec::with_capacity(CHUNK), Vec::new()];
+        while chunks.iter().map(Vec::len).sum::<usize>() < CHUNK && *place < self.hosts.count() {
+            let index = self.order.get(*place);
+            *place += 1;
+            if self.findings.get(index).is_alive() {
+                continue;
+            }
+            let peer = self.hosts.peer(index);
+            let family = usize::from(peer.address.is_ipv6());
+            if sessions[family].is_some() {
+                chunks[family].push(Probe { index, peer });
+            } else {
+                self.findings.note(index, Finding::dead(Reason::NoIpv6), None);
+            }
+        }
+        let mut count = 0;
+        for (session, chunk) in sessions.iter().zip(chunks) {
+            if let Some(session) = session.as_ref().filter(|_| !chunk.is_empty()) {
+                count += u32::try_from(chunk.len()).unwrap_or(0);
+                session.submit(chunk).await?;
+            }
+        }
+        Ok(count)
+    }
+
+    /// Notes what became of a probe; 1 where it is its end. A late answer is life, too.
+    fn take(&mut self, event: Event) -> u32 {
+        let (finding, rtt) = match event.what {
+            What::Answered { rtt, .. } => (Finding::alive(Evidence::Echo), Some(rtt)),
+            What::Extra => (Finding::alive(Evidence::Echo), None),
+            What::Lost(failure) | What::Refused(failure) => (Finding::dead(failure.reason), None),
+        };
+        self.findings.note(event.index, finding, rtt);
+        let end = u32::from(event.what != What::Extra);
+        self.progress.done += u64::from(end);
+        end
+    }
+}
+
+/// What a session tells next; never, where there is none.
+async fn next(session: &mut Option<Session>) -> Result<Vec<Event>, Error> {
+    match session {
+        Some(session) => Ok(session.next().await?),
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,98 @@
+//! Asking by TCP connections, for hosts that no ICMP may reach.
+
+use std::{net::SocketAddr, time::Duration};
+
+use nix::sys::resource::{Resource, getrlimit};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until},
+};
+
+use super::{super::found::Finding, Drive};
+use crate::{
+    net::{icmp::pace::Pacer, probe},
+    outcome::{Evidence, Reason},
+};
+
+/// TCP connections on their way at a time, where descriptors allow.
+const MOST_CONNECTIONS: u64 = 512;
+/// How long this machine may be out of ports or descriptors before a host is given up.
+const RESOURCE_PATIENCE: Duration = Duration::from_secs(5);
+
+impl Drive<'_> {
+    /// Asks by TCP connections, until all passes are made or the run is cancelled.
+    pub(in super::super) async fn tcp(&mut self, port: u16) {
+        for _ in 0..self.sweep.passes.0 {
+            if self.missing() == 0 || !self.tcp_pass(port).await {
+                break;
+            }
+        }
+    }
+
+    async fn tcp_pass(&mut self, port: u16) -> bool {
+        self.progress.total += u64::from(self.missing());
+        let start = Instant::now();
+        let now = || u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let mut pacer = Pacer::new(self.pace(false), 0);
+        let (mut tasks, most) = (JoinSet::new(), most_connections());
+        let mut places = self.order.iter().collect::<Vec<_>>().into_iter().peekable();
+        loop {
+            let mut wake = None;
+            while tasks.len() < most
+                && let Some(index) = places.peek().copied()
+            {
+                let mut address = self.hosts.peer(index).socket_address();
+                let at = pacer.next().max(pacer.next_to(address.ip()));
+                if self.findings.get(index).is_alive() {
+                    places.next();
+                } else if at > now() {
+                    wake = Some(start + Duration::from_nanos(at));
+                    break;
+                } else {
+                    places.next();
+                    pacer.sent(address.ip(), now());
+                    address.set_port(port);
+                    let timeout = self.sweep.timeout.0;
+                    tasks.spawn(async move { (index, connect(address, timeout).await) });
+                    self.packets += 1;
+                }
+            }
+            if tasks.is_empty() && wake.is_none() {
+                return true;
+            }
+            tokio::select! {
+                biased;
+                () = self.cx.cancelled() => return false,
+                Some(Ok((index, (finding, rtt)))) = tasks.join_next() => {
+                    self.findings.note(index, finding, rtt);
+                    self.progress.done += 1;
+                }
+                () = sleep_until(wake.unwrap_or(start)), if wake.is_some() => {}
+            }
+            self.progress.tell(self.cx);
+        }
+    }
+}
+
+/// Connects once; a refusal is life. What this machine lacks is waited for, and never the host's fault.
+async fn connect(address: SocketAddr, timeout: Duration) -> (Finding, Option<Duration>) {
+    let patience = Instant::now() + RESOURCE_PATIENCE;
+    loop {
+        let start = Instant::now();
+        let reason = match probe::tcp(&[address], start + timeout).await {
+            Ok(_) => return (Finding::alive(Evidence::TcpOpen), Some(start.elapsed())),
+            Err(miss) => miss.reason,
+        };
+        match reason {
+            Reason::Refused => return (Finding::alive(Evidence::TcpRefused), Some(start.elapsed())),
+            Reason::Resources if Instant::now() < patience => sleep(Duration::from_millis(50)).await,
+            reason => return (Finding::dead(reason), None),
+        }
+    }
+}
+
+/// As many as the open files allow.
+pub(super) fn most_connections() -> usize {
+    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((MOST_CONNECTIONS, 0));
+    usize::try_from((soft / 4).clamp(1, MOST_CONNECTIONS)).unwrap_or(1)
+}
