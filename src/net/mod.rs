@@ -16,6 +16,7 @@ pub mod relay;
 pub mod resolve;
 pub mod rtt;
 pub mod stream;
+pub mod syn;
 pub mod workers;
 
 use std::io;

@@ -65,6 +65,8 @@ pub struct Received<'a> {
     pub is_cut: bool,
     /// How many this socket has dropped since it was opened for want of room, if any; it wraps around.
     pub drops: Option<u32>,
+    /// When the kernel took it in, in nanoseconds of the wall clock, where that was asked for.
+    pub stamp: Option<u64>,
 }
 
 /// A datagram to be sent.
@@ -133,7 +135,7 @@ impl Batch {
     pub fn iter(&self) -> impl Iterator<Item = Received<'_>> {
         let slots = self.bytes.chunks_exact(self.slot).zip(self.names.iter().zip(&*self.controls));
         self.filled.iter().zip(slots).map(|(filled, (slot, (name, control)))| {
-            let (to, drops) = read(control, filled.control);
+            let Said { to, drops, stamp } = read(control, filled.control);
             // Of a sender without a name the kernel writes nothing: what stands there is another's.
             let name = if filled.name == 0 {
                 SockAddrStorage::zeroed()
@@ -145,7 +147,7 @@ impl Batch {
             // and the family says so.
             let from = unsafe { SockAddr::new(name, filled.name.min(NAME)) };
             let bytes = &slot[..filled.length.min(slot.len())];
-            Received { bytes, from, to, is_cut: filled.flags & libc::MSG_TRUNC != 0, drops }
+            Received { bytes, from, to, is_cut: filled.flags & libc::MSG_TRUNC != 0, drops, stamp }
         })
     }
 
@@ -155,9 +157,17 @@ impl Batch {
     }
 }
 
-/// The address and the count of drops in a control area. Of a dual-stack socket's two addresses the IPv4 one is the true one.
-fn read(control: &Control, length: usize) -> (Option<(IpAddr, u32)>, Option<u32>) {
-    let (mut to, mut drops) = (None, None);
+/// What a control area says of a datagram.
+#[derive(Default)]
+struct Said {
+    to: Option<(IpAddr, u32)>,
+    drops: Option<u32>,
+    stamp: Option<u64>,
+}
+
+/// Reads a control area. Of a dual-stack socket's two addresses the IPv4 one is the true one.
+fn read(control: &Control, length: usize) -> Said {
+    let Said { mut to, mut drops, mut stamp } = Said::default();
     let mut rest = control.0.get(..length).unwrap_or_default();
     while let Some((level, kind, data, tail)) = split(rest) {
         let word =
@@ -175,11 +185,18 @@ fn read(control: &Control, length: usize) -> (Option<(IpAddr, u32)>, Option<u32>
                 to = to.or(info.map(|(octets, interface)| (Ipv6Addr::from(octets).into(), interface)));
             }
             (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => drops = word(0),
+            // struct timespec: seconds, nanoseconds.
+            (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
+                let long = |at: usize| data.get(at..at + 8)?.try_into().ok().map(u64::from_ne_bytes);
+                let time = long(0).zip(long(8));
+                stamp =
+                    time.map(|(seconds, nanos)| seconds.saturating_mul(1_000_000_000).saturating_add(nanos));
+            }
             _ => {}
         }
         rest = tail;
     }
-    (to, drops)
+    Said { to, drops, stamp }
 }
 
 /// Level, type, data of the first control message, and what follows it; `None` at the end.

@@ -11,4 +11,5 @@ pub mod netlink;
 pub mod outq;
 pub mod rights;
 pub mod signals;
+pub mod syn;
 pub mod tcp;

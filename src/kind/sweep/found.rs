@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use crate::outcome::{Evidence, HostState, Reason};
 
-/// What is known of one host, packed into a byte.
+/// What is known of one host, packed into a byte: the word, and whether there is more to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Finding(u8);
 
 /// Where reasons begin; below stand the evidences of life, and 0 is a host that was not asked.
 const REASONS: u8 = 64;
+/// Set where the host is asked again in a later pass: until then nothing is said of it.
+const SO_FAR: u8 = 128;
 
 impl Finding {
     /// Nothing yet.
@@ -27,12 +29,12 @@ impl Finding {
 
     /// What its life is concluded from.
     pub(super) fn evidence(self) -> Option<Evidence> {
-        Evidence::ALL.get(usize::from(self.0.checked_sub(1)?)).copied()
+        Evidence::ALL.get(usize::from((self.0 & !SO_FAR).checked_sub(1)?)).copied()
     }
 
     /// Why it is not alive.
     pub(super) fn reason(self) -> Option<Reason> {
-        Reason::ALL.get(usize::from(self.0.checked_sub(REASONS)?)).copied()
+        Reason::ALL.get(usize::from((self.0 & !SO_FAR).checked_sub(REASONS)?)).copied()
     }
 
     /// Whether it was found alive.
@@ -40,8 +42,18 @@ impl Finding {
         self.evidence().is_some()
     }
 
-    /// Its state as it is told; `None` where it was not asked, or where our own losses keep us from saying.
+    /// Whether it was asked at all, in whatever pass.
+    pub(super) fn is_asked(self) -> bool {
+        self != Self::UNKNOWN
+    }
+
+    /// Its state as it is told; `None` where it was not asked as often as it should, or where our own losses keep us from
+    /// saying.
     pub(super) fn state(self) -> Option<HostState> {
+        if self.0 & SO_FAR == 0 { self.state_so_far() } else { None }
+    }
+
+    fn state_so_far(self) -> Option<HostState> {
         match (self.evidence(), self.reason()) {
             (Some(_), _) => Some(HostState::Alive),
             (None, Some(Reason::Timeout | Reason::ConnectTimeout | Reason::Dns)) => Some(HostState::Silent),
@@ -68,23 +80,32 @@ pub(super) struct Findings {
     /// Seconds; NaN where there is none.
     rtts: Vec<f32>,
     alive: u32,
+    /// Whether who does not answer now is not asked again.
+    pub(super) is_last_pass: bool,
 }
 
 impl Findings {
-    /// Nothing is known of any.
+    /// Nothing is known of any, and there is one pass.
     pub(super) fn new(count: u32) -> Self {
         let count = count as usize;
-        Self { known: vec![Finding::UNKNOWN; count], rtts: vec![f32::NAN; count], alive: 0 }
+        Self {
+            known: vec![Finding::UNKNOWN; count],
+            rtts: vec![f32::NAN; count],
+            alive: 0,
+            is_last_pass: true,
+        }
     }
 
     /// Notes a finding. Life is never taken back, and silence says less than an error that came before.
     pub(super) fn note(&mut self, index: u32, finding: Finding, rtt: Option<Duration>) {
         let at = index as usize;
         let Some(known) = self.known.get_mut(at).filter(|known| !known.is_alive()) else { return };
-        if known.state() == Some(HostState::Unreachable) && finding.state() == Some(HostState::Silent) {
-            return;
+        let says_less = finding.state() == Some(HostState::Silent);
+        if known.state_so_far() != Some(HostState::Unreachable) || !says_less {
+            *known = finding;
         }
-        *known = finding;
+        let more_to_come = !self.is_last_pass && !finding.is_alive();
+        known.0 = known.0 & !SO_FAR | if more_to_come { SO_FAR } else { 0 };
         self.alive += u32::from(finding.is_alive());
         if let Some(rtt) = rtt {
             self.rtts[at] = rtt.as_secs_f32();
@@ -138,6 +159,24 @@ mod tests {
         findings.note(0, Finding::dead(Reason::Timeout), None);
         assert_eq!(findings.get(0).state(), Some(HostState::Alive));
         assert_eq!((findings.alive(), findings.rtt(0)), (1, Some(Duration::from_millis(1))));
+    }
+
+    #[test]
+    fn who_is_asked_again_is_neither_dead_nor_alive_until_then() {
+        let mut findings = Findings::new(3);
+        findings.is_last_pass = false;
+        findings.note(0, Finding::dead(Reason::HostUnreachable), None);
+        findings.note(1, Finding::dead(Reason::Timeout), None);
+        findings.note(2, Finding::alive(Evidence::Echo), None);
+        let states = |findings: &Findings| [0, 1, 2].map(|index| findings.get(index).state());
+        assert_eq!(states(&findings), [None, None, Some(HostState::Alive)]);
+        assert!(findings.iter().all(|(_, finding)| finding.is_asked()));
+        findings.is_last_pass = true;
+        findings.note(0, Finding::dead(Reason::Timeout), None);
+        findings.note(1, Finding::dead(Reason::Timeout), None);
+        let dead = [Some(HostState::Unreachable), Some(HostState::Silent), Some(HostState::Alive)];
+        assert_eq!(states(&findings), dead);
+        assert_eq!(findings.get(0).reason(), Some(Reason::HostUnreachable));
     }
 
     #[test]

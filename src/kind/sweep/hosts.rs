@@ -6,7 +6,7 @@ use tokio::{io::AsyncReadExt, time::timeout};
 
 use super::{
     Sweep,
-    spec::{Edges, Method},
+    spec::{Edges, Method, Shard},
 };
 use crate::{
     context::Context,
@@ -16,11 +16,12 @@ use crate::{
     value::{AddressSet, Family, Target, Targets, targets::network},
 };
 
-/// Hosts by number: addresses in ascending order, then those behind a zone, each once.
+/// Hosts of a shard by number: addresses in ascending order, then those behind a zone, each once.
 #[derive(Debug, Default)]
 pub(super) struct Hosts {
     set: AddressSet,
     scoped: Vec<Peer>,
+    shard: Shard,
     /// Names that did not resolve, with the sentence why: targets that nothing can be sent to.
     pub(super) unresolved: Vec<(String, String)>,
 }
@@ -58,38 +59,62 @@ impl Hosts {
         wanted.names.sort_unstable();
         wanted.names.dedup_by(|one, other| one.0 == other.0);
         wanted.names.retain(|(name, _)| !unwanted.names.iter().any(|(out, _)| out == name));
-        let hosts = Self { set, scoped: wanted.peers, unresolved: wanted.names };
+        let shard = sweep.shard.unwrap_or_default();
+        let hosts = Self { set, scoped: wanted.peers, shard, unresolved: wanted.names };
         hosts.check(sweep)
     }
 
-    fn check(self, sweep: &Sweep) -> Result<Self, Error> {
-        let count = self.set.count() + self.scoped.len() as u128;
+    fn check(mut self, sweep: &Sweep) -> Result<Self, Error> {
+        let all = self.all();
+        let count = self.shard.count(all);
         if count > u128::from(sweep.max_targets.0) {
             let message = format!("{count} targets are more than `max_targets` ({})", sweep.max_targets.0);
             return Err(cannot(Reason::Resources, message, "write fewer, or raise `max_targets`"));
         }
-        match (count, self.unresolved.first()) {
+        match (all, self.unresolved.first()) {
             (0, Some((name, why))) => {
                 Err(net::Error::Resolve { host: name.clone(), why: why.clone() }.into())
             }
             (0, None) => Err(cannot(Reason::Io, "no target is left to sweep".into(), "look at `exclude`")),
-            _ => Ok(self),
+            _ => {
+                // Names are numbered on, so that each is told by one shard.
+                let mut number = all;
+                self.unresolved.retain(|_| {
+                    number += 1;
+                    self.shard.number(number - 1).is_some()
+                });
+                Ok(self)
+            }
         }
+    }
+
+    /// How many can be probed in all shards.
+    fn all(&self) -> u128 {
+        self.set.count() + self.scoped.len() as u128
     }
 
     /// How many can be probed.
     pub(super) fn count(&self) -> u32 {
-        let addresses = u32::try_from(self.set.count()).unwrap_or(u32::MAX);
-        addresses.saturating_add(u32::try_from(self.scoped.len()).unwrap_or(u32::MAX))
+        u32::try_from(self.shard.count(self.all())).unwrap_or(u32::MAX)
+    }
+
+    /// The number of a host; `None` where it is not one of these.
+    pub(super) fn number(&self, peer: Peer) -> Option<u32> {
+        let among_all = match peer.scope {
+            0 => self.set.position(peer.address)?,
+            _ => self.set.count() + self.scoped.binary_search(&peer).ok()? as u128,
+        };
+        self.shard.number(among_all).and_then(|number| u32::try_from(number).ok())
     }
 
     /// The host of a number below the count.
     pub(super) fn peer(&self, index: u32) -> Peer {
+        let among_all = self.shard.among_all(index);
         let zoned = || {
-            let at = u128::from(index).checked_sub(self.set.count()).and_then(|at| usize::try_from(at).ok());
+            let at = among_all.checked_sub(self.set.count()).and_then(|at| usize::try_from(at).ok());
             at.and_then(|at| self.scoped.get(at)).copied()
         };
-        let address = self.set.get(index.into()).map(Peer::from);
+        let address = self.set.get(among_all).map(Peer::from);
         address.or_else(zoned).unwrap_or(Peer { address: IpAddr::from([0, 0, 0, 0]), scope: 0 })
     }
 
@@ -103,7 +128,7 @@ impl Hosts {
     pub(super) fn identity(&self, method: Method) -> String {
         let ranges: Vec<_> = self.set.ranges().map(|(first, last)| format!("{first}-{last}")).collect();
         let scoped: Vec<_> = self.scoped.iter().map(|peer| name(*peer)).collect();
-        format!("{method} {} {}", ranges.join(","), scoped.join(","))
+        format!("{method} {} {} {}", self.shard, ranges.join(","), scoped.join(","))
     }
 }
 

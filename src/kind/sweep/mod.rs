@@ -19,7 +19,7 @@ use serde::Deserialize;
 use self::{
     drive::Drive,
     hosts::Hosts,
-    spec::{Edges, Method, Order, Rate, Telling},
+    spec::{Edges, Method, Order, Rate, Shard, Telling},
 };
 use super::{Error, Kind};
 use crate::{
@@ -65,6 +65,9 @@ pub struct Sweep {
     /// In what order hosts are probed: `random`, `plain`, or `auto`: plain up to 256 targets. Default `auto`.
     #[serde(default)]
     pub order: Order,
+    /// A part of the targets, such as `1/4`: of four sweeps, `1/4` to `4/4`, each probes other hosts, and together they
+    /// probe all, on whatever machines they run. Counts and changes are of the part. Default: all.
+    pub shard: Option<Shard>,
     /// Which hosts are told of: `changes` (the first sweep tells all), `all` or `none`. Default `changes`.
     #[serde(default)]
     pub report: Telling,
@@ -121,7 +124,7 @@ impl Sweep {
     /// Asks all hosts; gives the method that was used.
     async fn ask(&self, cx: &Context, drive: &mut Drive<'_>) -> Result<Method, Error> {
         if let Method::Tcp(port) = self.method {
-            drive.tcp(port).await;
+            drive.tcp(port).await?;
             return Ok(self.method);
         }
         match drive.open().await {
@@ -133,7 +136,7 @@ impl Sweep {
                 let hint = error.hint().unwrap_or_default();
                 let message = format!("{error}: asking by TCP port {FALLBACK_PORT} instead; {hint}");
                 cx.notice(Notice::Warning { message });
-                drive.tcp(FALLBACK_PORT).await;
+                drive.tcp(FALLBACK_PORT).await?;
                 Ok(Method::Tcp(FALLBACK_PORT))
             }
             Err(error) => Err(error),
@@ -148,16 +151,18 @@ impl Sweep {
         };
         let rate = rate.0.min(at_once);
         let (fixed, open) = fixed(&self.targets, self.edges == Edges::Include);
-        let count = if open > 0 { self.max_targets.0.into() } else { fixed.count() };
+        // A shard has its part of each network.
+        let shard = self.shard.unwrap_or_default();
+        let count = if open > 0 { self.max_targets.0.into() } else { shard.count(fixed.count()) };
         let v4 = fixed.ranges().take_while(|(first, _)| first.is_ipv4());
         let v4 = AddressSet::new(v4).count();
         // A /24 has 256 addresses, a /64 may have them all.
-        let network = v4.min(256).max(fixed.count() - v4).max(if open > 0 { count } else { 0 });
+        let network = shard.count(v4.min(256).max(fixed.count() - v4)).max(if open > 0 { count } else { 0 });
         // With both families, each has half of the rate.
-        let share = if v4 > 0 && v4 < fixed.count() || open > 0 { 2.0 } else { 1.0 };
-        let probing = (share * count as f64 / rate).max(network as f64 / drive::NETWORK_RATE);
+        let families = if v4 > 0 && v4 < fixed.count() || open > 0 { 2.0 } else { 1.0 };
+        let probing = (families * count as f64 / rate).max(network as f64 / drive::NETWORK_RATE);
         // One network after the other: each has to wait for its own cap.
-        let waiting = if self.order == Order::Plain { hosts::neighbours(&fixed) } else { 0 };
+        let waiting = if self.order == Order::Plain { shard.count(hosts::neighbours(&fixed)) } else { 0 };
         probing + waiting as f64 / drive::NETWORK_RATE
     }
 
@@ -176,9 +181,9 @@ impl Sweep {
         // What is excluded is excluded with its edges.
         let left = fixed
             .without(&AddressSet::new(excluded.filter_map(|entry| entry.target.addresses(true)).flatten()));
-        if left.count() > u128::from(self.max_targets.0) {
-            let message =
-                format!("{} targets are more than `max_targets` ({})", left.count(), self.max_targets.0);
+        let count = self.shard.unwrap_or_default().count(left.count());
+        if count > u128::from(self.max_targets.0) {
+            let message = format!("{count} targets are more than `max_targets` ({})", self.max_targets.0);
             report.error("targets", message, Some("write fewer, or raise `max_targets`"));
         }
         if left.is_empty() && open == 0 {

@@ -94,6 +94,80 @@ text_value!(
     ["1000/s", "50/s", "max"]
 );
 
+/// A part of the hosts: each `of`th of them, from the `index`th on. All shards together have each host once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    index: u32,
+    of: u32,
+}
+
+impl Shard {
+    /// How many of so many hosts are its own.
+    pub fn count(self, all: u128) -> u128 {
+        (all + u128::from(self.of - self.index)) / u128::from(self.of)
+    }
+
+    /// The number among its own of a host that has this number among all; `None` where it is another shard's.
+    pub fn number(self, among_all: u128) -> Option<u128> {
+        let own = among_all % u128::from(self.of) == u128::from(self.index - 1);
+        own.then(|| among_all / u128::from(self.of))
+    }
+
+    /// The number among all of one of its own.
+    pub fn among_all(self, number: u32) -> u128 {
+        u128::from(number) * u128::from(self.of) + u128::from(self.index - 1)
+    }
+}
+
+impl Default for Shard {
+    fn default() -> Self {
+        Self { index: 1, of: 1 }
+    }
+}
+
+impl FromStr for Shard {
+    type Err = Wrong;
+
+    fn from_str(text: &str) -> Result<Self, Wrong> {
+        let number = |text: &str| {
+            let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+            text.parse::<u32>().ok().filter(|_| digits)
+        };
+        let parts = text.split_once('/').and_then(|(index, of)| Some((number(index)?, number(of)?)));
+        let (index, of) = parts.ok_or_else(|| {
+            Wrong::new(
+                format!("`{}` is not a shard", text.escape_debug()),
+                "write such as `1/4`, the first of four",
+            )
+        })?;
+        match (index, of) {
+            (_, 0) => Err(Wrong::new(
+                "a set cannot be split into no shards",
+                "write such as `1/4`, the first of four",
+            )),
+            (0, _) => Err(Wrong::new("shards count from 1", format!("write `1/{of}` to `{of}/{of}`"))),
+            (index, of) if index > of => Err(Wrong::new(
+                format!("there is no shard {index} of {of}"),
+                format!("write `1/{of}` to `{of}/{of}`"),
+            )),
+            (index, of) => Ok(Self { index, of }),
+        }
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.index, self.of)
+    }
+}
+
+text_value!(
+    Shard,
+    "a shard, such as \"1/4\"",
+    "A part of the hosts: `1/4` to `4/4` are four parts that have each host once.",
+    ["1/4", "4/4"]
+);
+
 /// What becomes of the network and broadcast address of an IPv4 network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -133,7 +207,41 @@ pub enum Telling {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn case_52_shards_partition_the_hosts(all in 0u128..2000, of in 1u32..40) {
+            let mut seen = vec![];
+            for index in 1..=of {
+                let shard = Shard { index, of };
+                prop_assert_eq!(shard.to_string().parse::<Shard>().unwrap(), shard);
+                for number in 0..u32::try_from(shard.count(all)).unwrap() {
+                    let among_all = shard.among_all(number);
+                    prop_assert_eq!(shard.number(among_all), Some(number.into()));
+                    seen.push(among_all);
+                }
+            }
+            seen.sort_unstable();
+            prop_assert!(seen.into_iter().eq(0..all));
+        }
+    }
+
+    #[test]
+    fn a_wrong_shard_says_what_to_write() {
+        #[track_caller]
+        fn check(text: &str, wanted: &str) {
+            assert_eq!(text.parse::<Shard>().unwrap_err().to_string(), wanted);
+        }
+        check("0/4", "shards count from 1; write `1/4` to `4/4`");
+        check("5/4", "there is no shard 5 of 4; write `1/4` to `4/4`");
+        check("4/0", "a set cannot be split into no shards; write such as `1/4`, the first of four");
+        for text in ["x", "", "1", "/", "1/", "/4", "+1/4", "1/4/4", "1 / 4", "-1/4", "99999999999/4"] {
+            check(text, &format!("`{text}` is not a shard; write such as `1/4`, the first of four"));
+        }
+    }
 
     #[test]
     fn methods_and_rates_read_and_refuse() {

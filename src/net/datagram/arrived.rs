@@ -64,7 +64,7 @@ impl<'a> Arrivals<'a> {
 
 impl<'a> Arrived<'a> {
     fn new(received: Received<'a>) -> Self {
-        let Received { bytes, from, to, is_cut, drops } = received;
+        let Received { bytes, from, to, is_cut, drops, .. } = received;
         let is_cut = is_cut || bytes.len() > LARGEST;
         Self { bytes, from: Peer::of(&from), to: to.and_then(Local::new), is_cut, drops }
     }

@@ -6,6 +6,7 @@ mod peer;
 mod ping;
 mod rights;
 mod sweep;
+mod tcp;
 
 use std::{
     sync::{Arc, Mutex},

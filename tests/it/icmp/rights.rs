@@ -14,7 +14,7 @@ use super::{check, notices, pair, run, spec};
 use crate::netns::Namespace;
 
 /// Runs a spec on a thread that has given these rights up.
-fn run_without<K: Kind + 'static>(
+pub(super) fn run_without<K: Kind + 'static>(
     namespace: &Namespace,
     rights: &[Capability],
     yaml: &str,

@@ -28,7 +28,7 @@ fn now() -> Instant {
 }
 
 /// Hosts that the record calls alive.
-fn alive(outcome: &Outcome) -> BTreeSet<String> {
+pub(super) fn alive(outcome: &Outcome) -> BTreeSet<String> {
     let hosts = outcome.detail["hosts"].as_array().unwrap();
     let alive = hosts.iter().filter(|host| host["state"] == "alive");
     alive.map(|host| host["host"].as_str().unwrap().to_owned()).collect()

@@ -37,8 +37,8 @@ impl Drive<'_> {
 
     /// Asks by ICMP, until all passes are made or the run is cancelled.
     pub(in super::super) async fn icmp(&mut self, mut sessions: [Option<Session>; 2]) -> Result<(), Error> {
-        for _ in 0..self.sweep.passes.0 {
-            if self.missing() == 0 || !self.icmp_pass(&mut sessions).await? {
+        for pass in 1..=self.sweep.passes.0 {
+            if self.missing() == 0 || !self.icmp_pass(pass, &mut sessions).await? {
                 break;
             }
         }
@@ -50,9 +50,9 @@ impl Drive<'_> {
     }
 
     /// Asks each host that has not answered; whether the run goes on.
-    async fn icmp_pass(&mut self, sessions: &mut [Option<Session>; 2]) -> Result<bool, Error> {
+    async fn icmp_pass(&mut self, pass: u32, sessions: &mut [Option<Session>; 2]) -> Result<bool, Error> {
         let most = if self.sweep.rate == Rate::Max { MOST_UNANSWERED_AT_MAX } else { MOST_UNANSWERED };
-        self.progress.total += u64::from(self.missing());
+        self.begin(pass);
         let (mut place, mut unanswered) = (0, 0);
         loop {
             while unanswered < most && place < self.hosts.count() {

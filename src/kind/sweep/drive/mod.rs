@@ -2,6 +2,7 @@
 
 mod echo;
 mod progress;
+mod syn;
 mod tcp;
 
 use self::{progress::Progress, tcp::most_connections};
@@ -15,7 +16,10 @@ use super::{
 use crate::{
     context::Context,
     kind::Error,
-    net::icmp::{self, Pace},
+    net::{
+        self,
+        icmp::{self, Pace},
+    },
 };
 
 /// A sweep on its way.
@@ -67,6 +71,12 @@ impl<'a> Drive<'a> {
         }
     }
 
+    /// Begins a pass, the first of which is 1.
+    fn begin(&mut self, pass: u32) {
+        self.findings.is_last_pass = pass >= self.sweep.passes.0;
+        self.progress.total += u64::from(self.missing());
+    }
+
     fn missing(&self) -> u32 {
         self.hosts.count() - self.findings.alive()
     }
@@ -74,9 +84,13 @@ impl<'a> Drive<'a> {
 
 /// How many probes of a sweep may be unanswered at a time, whatever its rate; where the method is open, the fewest.
 pub(super) fn most_unanswered(method: Method, rate: Rate) -> f64 {
-    match (method, rate) {
-        (Method::Icmp | Method::Arp, Rate::Max) => f64::from(MOST_UNANSWERED_AT_MAX),
-        (Method::Icmp | Method::Arp, Rate::Limited(_)) => f64::from(MOST_UNANSWERED),
-        (Method::Auto | Method::Tcp(_), _) => most_connections() as f64,
+    let by_connections = match method {
+        Method::Icmp | Method::Arp => false,
+        Method::Auto | Method::Tcp(_) => !net::syn::is_allowed(),
+    };
+    match rate {
+        _ if by_connections => most_connections() as f64,
+        Rate::Max => f64::from(MOST_UNANSWERED_AT_MAX),
+        Rate::Limited(_) => f64::from(MOST_UNANSWERED),
     }
 }

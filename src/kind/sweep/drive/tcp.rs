@@ -1,4 +1,4 @@
-//! Asking by TCP connections, for hosts that no ICMP may reach.
+//! Asking by TCP: by SYN where this process may send it raw, see `syn`, else by connections.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -10,6 +10,7 @@ use tokio::{
 
 use super::{super::found::Finding, Drive};
 use crate::{
+    kind::Error,
     net::{icmp::pace::Pacer, probe},
     outcome::{Evidence, Reason},
 };
@@ -20,17 +21,26 @@ const MOST_CONNECTIONS: u64 = 512;
 const RESOURCE_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Drive<'_> {
-    /// Asks by TCP connections, until all passes are made or the run is cancelled.
-    pub(in super::super) async fn tcp(&mut self, port: u16) {
-        for _ in 0..self.sweep.passes.0 {
-            if self.missing() == 0 || !self.tcp_pass(port).await {
+    /// Asks by TCP, until all passes are made or the run is cancelled.
+    pub(in super::super) async fn tcp(&mut self, port: u16) -> Result<(), Error> {
+        match self.askers(port) {
+            Ok(askers) => self.syn(askers).await,
+            Err(error) if error.reason() == Reason::Permission => self.connections(port).await,
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    async fn connections(&mut self, port: u16) {
+        for pass in 1..=self.sweep.passes.0 {
+            if self.missing() == 0 || !self.connect_pass(pass, port).await {
                 break;
             }
         }
     }
 
-    async fn tcp_pass(&mut self, port: u16) -> bool {
-        self.progress.total += u64::from(self.missing());
+    async fn connect_pass(&mut self, pass: u32, port: u16) -> bool {
+        self.begin(pass);
         let start = Instant::now();
         let now = || u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let mut pacer = Pacer::new(self.pace(false), 0);

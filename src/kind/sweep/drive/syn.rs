@@ -1,0 +1,122 @@
+//! Asking by SYN over raw sockets: an asker a family, and passes over those that have not answered.
+
+use super::{
+    super::{found::Finding, spec::Rate},
+    Drive, MOST_UNANSWERED, MOST_UNANSWERED_AT_MAX,
+};
+use crate::{
+    net::{
+        self,
+        syn::{Asker, Event, What},
+    },
+    outcome::{Evidence, Reason},
+};
+
+/// Askers of both families.
+pub(super) type Askers = [Option<Asker>; 2];
+
+/// Hosts that may wait at an asker: enough to choose among their networks.
+const MOST_WAITING: usize = 256;
+
+impl Drive<'_> {
+    /// One asker for each family that there is. Fails where this process may not open raw sockets.
+    pub(super) fn askers(&self, port: u16) -> Result<Askers, net::Error> {
+        let families = self.hosts.families();
+        let both = families == [true, true];
+        let mut askers = [None, None];
+        for (v6, asker) in [false, true].into_iter().zip(&mut askers) {
+            if !families[usize::from(v6)] {
+                continue;
+            }
+            match Asker::open(v6, port, self.sweep.timeout.0, self.pace(both)) {
+                Ok(open) => *asker = Some(open),
+                // Without IPv6 on this machine the IPv4 hosts are swept all the same.
+                Err(error) if both && error.reason() == Reason::NoIpv6 => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(askers)
+    }
+
+    /// Asks by SYN, until all passes are made or the run is cancelled.
+    pub(super) async fn syn(&mut self, mut askers: Askers) {
+        for pass in 1..=self.sweep.passes.0 {
+            if self.missing() == 0 || !self.syn_pass(pass, &mut askers).await {
+                break;
+            }
+        }
+        for asker in askers.iter().flatten() {
+            self.packets += asker.counts().packets;
+            self.local_drops += asker.counts().local_drops;
+        }
+    }
+
+    /// Asks each host that has not answered; whether the run goes on.
+    async fn syn_pass(&mut self, pass: u32, askers: &mut Askers) -> bool {
+        let most = if self.sweep.rate == Rate::Max { MOST_UNANSWERED_AT_MAX } else { MOST_UNANSWERED };
+        self.begin(pass);
+        let (mut place, mut unanswered) = (0, 0);
+        loop {
+            while unanswered < most
+                && place < self.hosts.count()
+                && askers.iter().flatten().all(|asker| asker.waiting() < MOST_WAITING)
+            {
+                unanswered += self.hand_over(place, pass, askers);
+                place += 1;
+            }
+            if unanswered == 0 {
+                return true;
+            }
+            let [v4, v6] = askers;
+            let events = tokio::select! {
+                biased;
+                () = self.cx.cancelled() => return false,
+                events = next(v4) => events,
+                events = next(v6) => events,
+            };
+            for event in events {
+                unanswered -= self.take_answer(event);
+            }
+            self.progress.tell(self.cx);
+        }
+    }
+
+    /// Hands the host at a place over to its asker; 1 where it is to be asked.
+    fn hand_over(&mut self, place: u32, pass: u32, askers: &mut Askers) -> u32 {
+        let index = self.order.get(place);
+        if self.findings.get(index).is_alive() {
+            return 0;
+        }
+        let peer = self.hosts.peer(index);
+        let Some(asker) = &mut askers[usize::from(peer.address.is_ipv6())] else {
+            self.findings.note(index, Finding::dead(Reason::NoIpv6), None);
+            return 0;
+        };
+        asker.submit(peer, pass);
+        1
+    }
+
+    /// Notes what became of a host; 1 where it is the end of its asking. A late answer is life, too.
+    fn take_answer(&mut self, Event { peer, what }: Event) -> u32 {
+        let alive = |is_open| Finding::alive(if is_open { Evidence::TcpOpen } else { Evidence::TcpRefused });
+        let (finding, rtt) = match what {
+            What::Answered { is_open, rtt } => (alive(is_open), Some(rtt)),
+            What::Extra { is_open } => (alive(is_open), None),
+            What::Lost(failure) | What::Refused(failure) => (Finding::dead(failure.reason), None),
+        };
+        if let Some(index) = self.hosts.number(peer) {
+            self.findings.note(index, finding, rtt);
+        }
+        let is_end = !matches!(what, What::Extra { .. });
+        self.progress.done += u64::from(is_end);
+        u32::from(is_end)
+    }
+}
+
+/// What an asker tells next; never, where there is none.
+async fn next(asker: &mut Option<Asker>) -> Vec<Event> {
+    match asker {
+        Some(asker) => asker.next().await,
+        None => std::future::pending().await,
+    }
+}
