@@ -33,6 +33,8 @@ struct Files {
 pub struct Checkpoint {
     place: Place,
     is_held: Arc<AtomicBool>,
+    /// Whether there may be a file.
+    is_there: AtomicBool,
 }
 
 impl Memory {
@@ -64,7 +66,8 @@ impl Memory {
     pub(super) fn checkpoint(&self) -> Option<Checkpoint> {
         let Files { checkpoint, is_held, .. } = self.files.as_ref()?;
         let is_free = !is_held.swap(true, Ordering::AcqRel);
-        is_free.then(|| Checkpoint { place: checkpoint.clone(), is_held: is_held.clone() })
+        let is_there = AtomicBool::new(false);
+        is_free.then(|| Checkpoint { place: checkpoint.clone(), is_held: is_held.clone(), is_there })
     }
 }
 
@@ -73,19 +76,23 @@ impl Checkpoint {
     /// It is given once.
     pub fn take<T: DeserializeOwned>(&self) -> Option<(T, Duration)> {
         let (value, age) = self.place.take()?;
+        self.is_there.store(true, Ordering::Relaxed);
         Some((T::deserialize(value).ok()?, age))
     }
 
     /// Saves how far the run has come; never waits.
     pub fn save<T: Serialize>(&self, value: &T) {
         if let Ok(value) = serde_json::to_value(value) {
+            self.is_there.store(true, Ordering::Relaxed);
             self.place.save(value);
         }
     }
 
     /// The run is done: there is nothing left to go on with.
     pub fn remove(&self) {
-        self.place.remove();
+        if self.is_there.swap(false, Ordering::Relaxed) {
+            self.place.remove();
+        }
     }
 }
 

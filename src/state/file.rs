@@ -108,10 +108,11 @@ fn read(path: &Path) -> io::Result<Content> {
     // Neither a link nor something that one waits for.
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    if !file.metadata()?.is_file() {
+    let found = file.metadata()?;
+    if !found.is_file() {
         return Err(io::Error::other("not a file"));
     }
-    let mut text = String::new();
+    let mut text = String::with_capacity(usize::try_from(found.len().min(LARGEST)).unwrap_or(0) + 1);
     file.take(LARGEST + 1).read_to_string(&mut text)?;
     if text.len() as u64 > LARGEST {
         return Err(io::Error::other(format!("larger than {} MiB", LARGEST >> 20)));

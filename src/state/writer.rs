@@ -115,7 +115,8 @@ fn work(folder: &PathBuf, desk: &Desk, failed: &Counter) {
             Task::Remove => file::remove(&path),
         };
         match done {
-            Ok(()) if is_failing => {
+            // There is room for a removal on any disk.
+            Ok(()) if is_failing && matches!(task, Task::Write(_)) => {
                 is_failing = false;
                 tracing::info!("state: {} can be written again", folder.display());
             }

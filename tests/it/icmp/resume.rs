@@ -127,7 +127,7 @@ fn case_53_a_killed_sweep_goes_on_where_it_was() {
         wait_for(state, moment);
         run.signal(Signal::SIGKILL);
         run.0.wait().unwrap();
-        since += counted(&peer).values().sum::<u64>() - standing(state).unwrap().packets - since;
+        since = counted(&peer).values().sum::<u64>() - standing(state).unwrap().packets;
     }
     let output = output(&ours, sweep(state, SET));
     let said = String::from_utf8_lossy(&output.stdout);
