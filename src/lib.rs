@@ -19,6 +19,8 @@ pub mod sys;
 
 pub mod net;
 
+pub mod state;
+
 pub mod context;
 pub mod kind;
 

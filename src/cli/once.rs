@@ -59,6 +59,9 @@ pub struct Once {
     tap: Option<PathBuf>,
 
     #[command(flatten)]
+    keeping: session::Keeping,
+
+    #[command(flatten)]
     ending: session::Ending,
 }
 
@@ -75,13 +78,14 @@ impl Once {
         self.check_selected(&loaded)?;
         let runtime = session::prepare(self.ending.drop_all)?;
         trace::to_stderr();
+        let state = session::open_state(self.keeping.state.as_deref(), Counter::default())?;
         let (sinks, written) = self.sinks(&files.name(), color);
         let session = Session {
             set: session::set(loaded),
             loader: None,
             mode: Mode::Once { select: self.select.clone() },
             sinks,
-            shared: Shared::new(Registry::new(SERIES)),
+            shared: Shared::with_state(Registry::new(SERIES), state),
             dropped: Counter::default(),
             grace: self.ending.grace.0,
             drain_idle: self.ending.drain_idle.0,

@@ -82,6 +82,9 @@ pub struct Run {
     log_level: Level,
 
     #[command(flatten)]
+    keeping: session::Keeping,
+
+    #[command(flatten)]
     ending: session::Ending,
 }
 
@@ -123,13 +126,17 @@ impl Run {
             .map_err(|error| out::fail(Code::Failed, format_args!("set up the metrics: {error}")))?;
         let runtime = session::prepare(self.ending.drop_all)?;
         let log = self.log(log, color, &metrics)?;
+        let state = session::open_state(self.keeping.state.as_deref(), metrics.state_failed.clone())?;
+        if let Some(state) = &state {
+            state.forget_all_but(|name| loaded.jobs.iter().any(|job| job.name.as_str() == name));
+        }
         let history = History::new();
         let session = Session {
             set: session::set(loaded),
             loader: Some(loader(files)),
             mode: Mode::Daemon,
             sinks: vec![Box::new(metrics.sink()), Box::new(history.sink()), Box::new(log)],
-            shared: Shared::new(registry),
+            shared: Shared::with_state(registry, state),
             dropped: metrics.events_dropped.clone(),
             grace: self.ending.grace.0,
             drain_idle: self.ending.drain_idle.0,

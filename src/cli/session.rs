@@ -2,10 +2,12 @@
 
 use std::{
     io::{self, IsTerminal},
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
+use clap::ValueHint;
 use tokio::{runtime::Runtime, sync::mpsc};
 use tokio_util::task::TaskTracker;
 
@@ -26,10 +28,13 @@ use crate::{
         console::{self, Console, Look},
         units::Units,
     },
+    state::State,
     sys::rights::{self, Right},
     value::Timespan,
 };
 
+/// How long a slow disk may hold up the end.
+const LAST_WRITES: Duration = Duration::from_secs(5);
 /// Events that may wait for the sinks.
 const EVENTS: usize = 4096;
 
@@ -47,6 +52,14 @@ pub struct Ending {
     /// Give up `CAP_NET_RAW` and `CAP_NET_BIND_SERVICE` too: no port below 1024, no raw ICMP
     #[arg(long)]
     pub drop_all: bool,
+}
+
+/// The flag of what survives a restart, which `run` and `once` share.
+#[derive(clap::Args, Debug)]
+pub struct Keeping {
+    /// Keep here what shall survive a restart, such as what sweeps know of hosts; one runner a folder
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub state: Option<PathBuf>,
 }
 
 /// What the engine is started with.
@@ -84,6 +97,13 @@ pub fn prepare(drop_all: bool) -> Result<Runtime, Code> {
     })
 }
 
+/// Takes the folder of state, if there is to be one; what cannot be written later is counted. Its thread starts here,
+/// without the rights that were given up.
+pub fn open_state(folder: Option<&Path>, failed: Counter) -> Result<Option<State>, Code> {
+    let opened = folder.map(|folder| State::open(folder, failed)).transpose();
+    opened.map_err(|error| out::fail(Code::Failed, format_args!("{error}\nhint: {}", error.hint())))
+}
+
 /// Runs a session that nobody else controls.
 pub fn block_on(runtime: &Runtime, session: Session) -> Result<Summary, Code> {
     let (control, commands) = run::control();
@@ -117,6 +137,7 @@ pub fn units() -> Units {
 /// Must be called in a runtime. `control` is the other end of `commands`; signals go to it.
 pub async fn run(session: Session, signals: Signals, control: Control, commands: Commands) -> Summary {
     let Session { set, loader, mode, sinks, shared, dropped, grace, drain_idle } = session;
+    let state = shared.state.clone();
     let (events, receiver) = mpsc::channel(EVENTS);
     let clock = Arc::new(SystemClock);
     let start = Start { set, shared, events, dropped, commands, loader, mode, grace, drain_idle, clock };
@@ -126,6 +147,9 @@ pub async fn run(session: Session, signals: Signals, control: Control, commands:
     let summary = run::run(start).await;
     // The last sender is gone: the pump ends once every sink has had its say.
     let _ = pump.await;
+    if let Some(state) = state.filter(|state| !state.flush(LAST_WRITES)) {
+        out::say(format_args!("warning: not all could be saved in {state}; what was saved before stays"));
+    }
     signals.abort();
     summary
 }

@@ -1,5 +1,6 @@
 //! What a run is given: `Shared`, one a process, and `Context`, one a run. Not the engine, which makes them.
 
+mod memory;
 #[doc(hidden)]
 pub mod testing;
 
@@ -11,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+pub use memory::{Checkpoint, Memory};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -27,6 +29,7 @@ use crate::{
         workers::Workers,
     },
     outcome::{Notice, Verdict},
+    state::State,
     value::Endpoint,
 };
 
@@ -51,11 +54,18 @@ pub struct Shared {
     pub interfaces: Snapshots,
     /// Everything with a `job_name`.
     pub registry: Arc<Registry>,
+    /// What survives a restart; `None`: nothing does.
+    pub state: Option<State>,
 }
 
 impl Shared {
     /// Fresh shared parts around a registry.
     pub fn new(registry: Arc<Registry>) -> Arc<Self> {
+        Self::with_state(registry, None)
+    }
+
+    /// The same, with what survives a restart.
+    pub fn with_state(registry: Arc<Registry>, state: Option<State>) -> Arc<Self> {
         Arc::new(Self {
             resolver: Resolver::default(),
             probers: Probers::default(),
@@ -66,13 +76,10 @@ impl Shared {
             workers: Workers::default(),
             interfaces: Snapshots::default(),
             registry,
+            state,
         })
     }
 }
-
-/// What a job keeps between its runs; it goes with the job.
-#[derive(Clone, Debug, Default)]
-pub struct Memory(Arc<Mutex<Option<serde_json::Value>>>);
 
 /// How a run is told to end, in three steps; each implies those before it.
 #[derive(Clone, Debug, Default)]
@@ -230,15 +237,17 @@ impl Context {
 
     /// What this job kept in an earlier run; `None` at first, or where it no longer reads.
     pub fn recall<T: DeserializeOwned>(&self) -> Option<T> {
-        let memory = self.memory.0.lock().unwrap_or_else(PoisonError::into_inner);
-        T::deserialize(memory.as_ref()?).ok()
+        self.memory.recall()
     }
 
     /// Keeps a value for this job's later runs.
     pub fn keep<T: Serialize>(&self, value: &T) {
-        if let Ok(value) = serde_json::to_value(value) {
-            *self.memory.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
-        }
+        self.memory.keep(value);
+    }
+
+    /// Where this run saves how far it has come; `None` without `--state`, or while another run of the job does so.
+    pub fn checkpoint(&self) -> Option<Checkpoint> {
+        self.memory.checkpoint()
     }
 
     /// What the last run of another job came to.

@@ -70,6 +70,11 @@ pub enum Notice {
         /// What they are, such as `probes`.
         what: &'static str,
     },
+    /// Something worth knowing that is nothing to mend, such as where a run goes on from.
+    Remark {
+        /// A sentence for people.
+        message: String,
+    },
     /// Something that the operator should know and that is no outcome.
     Warning {
         /// A sentence for people.

@@ -97,8 +97,13 @@ impl Engine {
             slept_until: now,
         };
         let set = engine.selected(start.set);
-        let ids: Vec<_> =
-            set.jobs.into_iter().map(|job| engine.insert(job, vec![], Memory::default())).collect();
+        let jobs = set.jobs.into_iter();
+        let ids: Vec<_> = jobs
+            .map(|job| {
+                let memory = engine.memory_of(&job);
+                engine.insert(job, vec![], memory)
+            })
+            .collect();
         let jobs: Vec<JobRef> = ids.iter().map(|id| engine.slots[id].known_as.clone()).collect();
         engine.outbox.push(Event::Started { jobs: jobs.clone() });
         for (name, why) in set.left_out {
@@ -119,6 +124,11 @@ impl Engine {
         self.plan.insert(slot.name().clone(), slot.id);
         self.slots.insert(self.next_slot, slot);
         self.next_slot
+    }
+
+    /// What a job that is new in the plan remembers of an earlier time.
+    pub(super) fn memory_of(&self, job: &Job) -> Memory {
+        Memory::of(self.world.shared.state.as_ref(), job.name.as_str(), job.room.facts().name)
     }
 
     /// Sets jobs going that were put into the plan: services first.

@@ -122,18 +122,21 @@ impl Engine {
         let mut before = self.plan.clone();
         let mut fresh = Vec::new();
         for job in set.jobs {
-            let (name, mut memory) = (job.name.shared(), Memory::default());
-            match before.remove(&name) {
+            let name = job.name.shared();
+            let memory = match before.remove(&name) {
                 Some(id) if self.slots[&id].job.identity == job.identity => {
                     summary.kept += 1;
                     continue;
                 }
                 Some(id) => {
-                    memory = self.replace(id, &job);
                     summary.changed.push(name.clone());
+                    self.replace(id, &job)
                 }
-                None => summary.added.push(name.clone()),
-            }
+                None => {
+                    summary.added.push(name.clone());
+                    self.memory_of(&job)
+                }
+            };
             fresh.push((job, listeners.remove(&name).unwrap_or_default(), memory));
         }
         for (name, id) in before {
@@ -162,7 +165,7 @@ impl Engine {
         let old = &self.slots[&id];
         if old.known_as.kind != job.room.facts().name {
             self.retire(id, Fate::Removed);
-            return Memory::default();
+            return self.memory_of(job);
         }
         let memory = old.memory.clone();
         self.retire(id, Fate::Changed);

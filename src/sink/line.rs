@@ -158,6 +158,7 @@ fn notice_text(job: &JobRef, notice: &Notice, everything: bool) -> Option<String
         Notice::HostChanged { .. } => host(notice)?,
         Notice::StateChanged { .. } => state(job, notice)?,
         Notice::Warning { message } => format!("warning: {}", sentence(message)),
+        Notice::Remark { message } => sentence(message).into_owned(),
         Notice::ConnectionClosed { .. } | Notice::Answer { .. } | Notice::Progress { .. } => return None,
     })
 }

@@ -53,6 +53,8 @@ mod readme;
 mod scene;
 // All sinks together: promtool, the schema, full disks, hostile text.
 mod sinks;
+// What survives a restart, and disks that fail.
+mod state;
 // Forward, echo and exchange over real sockets of this machine.
 mod streams;
 // The house rules: heads, sizes, imports, closed sets, one job file a kind.

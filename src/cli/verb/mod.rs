@@ -8,7 +8,12 @@ pub mod records;
 pub mod refusal;
 pub mod shape;
 
-use std::{ffi::OsString, thread, time::Duration};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 use serde_json::{Map, Value};
@@ -43,6 +48,8 @@ pub use crate::kind::ipc::CHILD;
 
 /// The only verb after which a program may stand.
 const WAIT: &str = "wait";
+/// The only verb that has something to keep between two of its processes.
+const SWEEP: &str = "sweep";
 
 /// A kind's command; its flags are made when it is used, so that other commands start without reading any schema.
 pub fn command(facts: &Facts) -> Command {
@@ -58,7 +65,11 @@ fn with_flags(command: Command) -> Command {
         None => command,
     };
     let command = command.args(common(facts));
-    if facts.name == WAIT { command.arg(program()) } else { command }
+    match facts.name {
+        WAIT => command.arg(program()),
+        SWEEP => command.arg(state()),
+        _ => command,
+    }
 }
 
 const NOTE: &str = "One job from the command line; the flags are the keys of the same job in a file.";
@@ -80,6 +91,15 @@ fn common(facts: &Facts) -> Vec<Arg> {
         .action(ArgAction::SetTrue)
         .help("Print one JSON record a line; the last one is `run_finished`");
     if facts.service { vec![expect, json] } else { vec![expect, every, json] }
+}
+
+fn state() -> Arg {
+    Arg::new("state")
+        .long("state")
+        .value_name("DIR")
+        .value_hint(ValueHint::DirPath)
+        .value_parser(clap::value_parser!(PathBuf))
+        .help("Keep here what is known of the hosts, and go on from here after an interruption; a folder for each set")
 }
 
 fn program() -> Arg {
@@ -119,9 +139,12 @@ pub fn run(
             }
         };
     let json = matches.get_flag("json");
-    let Some(program) = program_of(facts, matches) else { return work(job, json, color, false) };
+    let Some(program) = program_of(facts, matches) else {
+        let state = matches.try_get_one::<PathBuf>("state").ok().flatten();
+        return work(job, json, color, Stdout::Ours, state.map(PathBuf::as_path));
+    };
     // Rights belong to threads: this one keeps them for the program, and the work is done on another without them.
-    let worker = thread::Builder::new().spawn(move || work(job, json, color, true));
+    let worker = thread::Builder::new().spawn(move || work(job, json, color, Stdout::Taken, None));
     match worker.map(thread::JoinHandle::join) {
         Ok(Ok(Code::Passed)) => exec::become_program(&program, files_before),
         Ok(Ok(code)) => code,
@@ -150,13 +173,23 @@ fn program_of(facts: &Facts, matches: &ArgMatches) -> Option<Vec<OsString>> {
 }
 
 /// Runs the engine with the one job; stdout is left alone where it belongs to a program.
-fn work(job: Job, json: bool, color: Color, is_stdout_taken: bool) -> Code {
-    try_work(job, json, color, is_stdout_taken).unwrap_or_else(|code| code)
+fn work(job: Job, json: bool, color: Color, stdout: Stdout, state: Option<&Path>) -> Code {
+    try_work(job, json, color, stdout, state).unwrap_or_else(|code| code)
 }
 
-fn try_work(job: Job, json: bool, color: Color, is_stdout_taken: bool) -> Result<Code, Code> {
+/// Whose stdout is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stdout {
+    Ours,
+    /// The program's that comes after a wait.
+    Taken,
+}
+
+fn try_work(job: Job, json: bool, color: Color, stdout: Stdout, state: Option<&Path>) -> Result<Code, Code> {
+    let is_stdout_taken = stdout == Stdout::Taken;
     let runtime = session::prepare(false)?;
     trace::to_stderr();
+    let state = session::open_state(state, Counter::default())?;
     let name = job.name.clone();
     let is_wait = job.room.facts().name == WAIT;
     let sink: Box<dyn Sink> = if json {
@@ -172,7 +205,7 @@ fn try_work(job: Job, json: bool, color: Color, is_stdout_taken: bool) -> Result
         loader: None,
         mode: Mode::AdHoc,
         sinks: vec![sink],
-        shared: Shared::new(Registry::new(SERIES)),
+        shared: Shared::with_state(Registry::new(SERIES), state),
         dropped: Counter::default(),
         grace: GRACE,
         drain_idle: DRAIN_IDLE,

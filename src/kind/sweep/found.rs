@@ -82,6 +82,8 @@ pub(super) struct Findings {
     alive: u32,
     /// Whether who does not answer now is not asked again.
     pub(super) is_last_pass: bool,
+    /// A bit for each host that was asked and of which nothing was heard yet.
+    asked: Vec<u64>,
 }
 
 impl Findings {
@@ -93,12 +95,57 @@ impl Findings {
             rtts: vec![f32::NAN; count],
             alive: 0,
             is_last_pass: true,
+            asked: vec![0; count.div_ceil(64)],
         }
+    }
+
+    /// Findings as their bytes say, and the round trips of the living in their order; `None` where there are fewer.
+    pub(super) fn restore(known: Vec<u8>, rtts: &mut impl Iterator<Item = f32>) -> Option<Self> {
+        let mut findings = Self::new(u32::try_from(known.len()).ok()?);
+        for (at, byte) in known.into_iter().enumerate() {
+            findings.known[at] = Finding(byte);
+            if Finding(byte).is_alive() {
+                findings.alive += 1;
+                findings.rtts[at] = rtts.next()?;
+            }
+        }
+        Some(findings)
+    }
+
+    /// Of how many hosts.
+    pub(super) fn count(&self) -> u32 {
+        u32::try_from(self.known.len()).unwrap_or(u32::MAX)
+    }
+
+    /// All findings, a byte each.
+    pub(super) fn bytes(&self) -> impl Iterator<Item = u8> + '_ {
+        self.known.iter().map(|finding| finding.0)
+    }
+
+    /// A host's round trip in seconds; NaN where there is none.
+    pub(super) fn raw_rtt(&self, index: u32) -> f32 {
+        self.rtts.get(index as usize).copied().unwrap_or(f32::NAN)
+    }
+
+    /// Notes that a host is asked now.
+    pub(super) fn ask(&mut self, index: u32) {
+        if let Some(bits) = self.asked.get_mut(index as usize / 64) {
+            *bits |= 1 << (index % 64);
+        }
+    }
+
+    /// Hosts that were asked and of which nothing was heard yet, by number.
+    pub(super) fn asked(&self) -> impl Iterator<Item = u32> + '_ {
+        let words = (0..).step_by(64).zip(&self.asked).filter(|(_, bits)| **bits != 0);
+        words.flat_map(|(first, bits)| (first..first + 64).filter(move |at| bits >> (at - first) & 1 == 1))
     }
 
     /// Notes a finding. Life is never taken back, and silence says less than an error that came before.
     pub(super) fn note(&mut self, index: u32, finding: Finding, rtt: Option<Duration>) {
         let at = index as usize;
+        if let Some(bits) = self.asked.get_mut(at / 64) {
+            *bits &= !(1 << (at % 64));
+        }
         let Some(known) = self.known.get_mut(at).filter(|known| !known.is_alive()) else { return };
         let says_less = finding.state() == Some(HostState::Silent);
         if known.state_so_far() != Some(HostState::Unreachable) || !says_less {

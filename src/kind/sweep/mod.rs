@@ -2,6 +2,7 @@
 //!
 //! "Dead" is said only of a host whose probes all had their time; what this machine itself lost is asked again.
 
+mod checkpoint;
 mod drive;
 mod found;
 mod hosts;
@@ -116,7 +117,10 @@ impl Kind for Sweep {
         };
         let mut drive = Drive::new(self, cx, &hosts)?;
         let method = self.ask(cx, &mut drive).await?;
-        Ok(tell::outcome(self, cx, &hosts, &drive, method))
+        let outcome = tell::outcome(self, cx, &hosts, &drive, method);
+        // What was found is kept by now.
+        drive.end();
+        Ok(outcome)
     }
 }
 
@@ -124,11 +128,13 @@ impl Sweep {
     /// Asks all hosts; gives the method that was used.
     async fn ask(&self, cx: &Context, drive: &mut Drive<'_>) -> Result<Method, Error> {
         if let Method::Tcp(port) = self.method {
+            drive.begin(self.method);
             drive.tcp(port).await?;
             return Ok(self.method);
         }
         match drive.open().await {
             Ok(sessions) => {
+                drive.begin(Method::Icmp);
                 drive.icmp(sessions).await?;
                 Ok(Method::Icmp)
             }
@@ -136,6 +142,7 @@ impl Sweep {
                 let hint = error.hint().unwrap_or_default();
                 let message = format!("{error}: asking by TCP port {FALLBACK_PORT} instead; {hint}");
                 cx.notice(Notice::Warning { message });
+                drive.begin(Method::Tcp(FALLBACK_PORT));
                 drive.tcp(FALLBACK_PORT).await?;
                 Ok(Method::Tcp(FALLBACK_PORT))
             }

@@ -206,7 +206,7 @@ impl Console {
     fn aside(&mut self, job: &JobRef, notice: &Notice) {
         match notice {
             Notice::Progress { done, total, what } => self.progress.show(*done, *total, what),
-            Notice::Warning { message } => {
+            Notice::Remark { message } | Notice::Warning { message } => {
                 self.complain(&format!("{} ({}): {}", job.name, job.kind, sentence(message)));
             }
             _ => {}

@@ -14,6 +14,7 @@ pub(super) struct Families {
     pub(super) log_dropped: IntCounter,
     pub(super) events_dropped: IntCounter,
     pub(super) series_dropped: IntCounter,
+    pub(super) state_failed: IntCounter,
     pub(super) clock_steps: IntCounter,
     pub(super) relay_fallbacks: IntCounter,
     relay_pipes: IntGaugeVec,
@@ -54,6 +55,10 @@ impl Families {
                 "netjobs_series_dropped_total",
                 "Series left out because --metrics.max-series was reached.",
             )?,
+            state_failed: IntCounter::new(
+                "netjobs_state_write_failures_total",
+                "Writes below --state that failed; what was saved before stays.",
+            )?,
             clock_steps: IntCounter::new("netjobs_clock_steps_total", "How often the wall clock was set.")?,
             relay_fallbacks: IntCounter::new(
                 "netjobs_relay_fallbacks_total",
@@ -84,6 +89,7 @@ impl Families {
             &self.log_dropped,
             &self.events_dropped,
             &self.series_dropped,
+            &self.state_failed,
             &self.clock_steps,
             &self.relay_fallbacks,
         ];

@@ -33,6 +33,8 @@ pub struct Metrics {
     pub log_dropped: Counter,
     /// Events that found no place in the channel to the sinks; the engine counts here.
     pub events_dropped: Counter,
+    /// Files of state that could not be written; the state's thread counts here.
+    pub state_failed: Counter,
     /// Held while a scrape brings the process's families up to date.
     scrape: Mutex<()>,
 }
@@ -48,6 +50,7 @@ impl Metrics {
             process,
             log_dropped: Counter::default(),
             events_dropped: Counter::default(),
+            state_failed: Counter::default(),
             scrape: Mutex::new(()),
         }))
     }
@@ -64,6 +67,7 @@ impl Metrics {
         let _one_at_a_time = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
         mirror(&self.families.log_dropped, self.log_dropped.value());
         mirror(&self.families.events_dropped, self.events_dropped.value());
+        mirror(&self.families.state_failed, self.state_failed.value());
         mirror(&self.families.series_dropped, self.registry.dropped());
         mirror(&self.families.relay_fallbacks, RELAYS.fallbacks.load(Ordering::Relaxed));
         self.families.relays(&RELAYS);

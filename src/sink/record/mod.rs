@@ -210,7 +210,9 @@ fn noticed(time: Timestamp, level: Level, job: &JobRef, run_id: &str, notice: &N
         Notice::Progress { done, total, what } => {
             start("progress").put("done", *done).put("total", *total).put("what", *what)
         }
-        Notice::Warning { message } => start("diagnostic").put("message", sentence(message)),
+        Notice::Remark { message } | Notice::Warning { message } => {
+            start("diagnostic").put("message", sentence(message))
+        }
     };
     record.done()
 }

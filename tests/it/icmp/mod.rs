@@ -4,6 +4,7 @@
 mod forgery;
 mod peer;
 mod ping;
+mod resume;
 mod rights;
 mod sweep;
 mod tcp;

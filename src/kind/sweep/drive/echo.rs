@@ -3,6 +3,7 @@
 use super::{
     super::{found::Finding, spec::Rate},
     Drive, MOST_UNANSWERED, MOST_UNANSWERED_AT_MAX,
+    cursor::until,
 };
 use crate::{
     kind::Error,
@@ -37,53 +38,50 @@ impl Drive<'_> {
 
     /// Asks by ICMP, until all passes are made or the run is cancelled.
     pub(in super::super) async fn icmp(&mut self, mut sessions: [Option<Session>; 2]) -> Result<(), Error> {
-        for pass in 1..=self.sweep.passes.0 {
-            if self.missing() == 0 || !self.icmp_pass(pass, &mut sessions).await? {
-                break;
-            }
+        while self.has_pass() && self.icmp_pass(&mut sessions).await? {
+            self.end_pass();
         }
-        for session in sessions.iter().flatten() {
-            self.packets += session.counts().packets();
-            self.local_drops += session.counts().local_drops();
-        }
+        let (packets, local_drops) = counted(&sessions);
+        self.packets += packets;
+        self.local_drops += local_drops;
         Ok(())
     }
 
     /// Asks each host that has not answered; whether the run goes on.
-    async fn icmp_pass(&mut self, pass: u32, sessions: &mut [Option<Session>; 2]) -> Result<bool, Error> {
+    async fn icmp_pass(&mut self, sessions: &mut [Option<Session>; 2]) -> Result<bool, Error> {
         let most = if self.sweep.rate == Rate::Max { MOST_UNANSWERED_AT_MAX } else { MOST_UNANSWERED };
-        self.begin(pass);
-        let (mut place, mut unanswered) = (0, 0);
+        self.begin_pass();
+        let mut unanswered = 0;
         loop {
-            while unanswered < most && place < self.hosts.count() {
-                unanswered += self.submit(&mut place, sessions).await?;
+            while unanswered < most && self.peek().is_some() {
+                unanswered += self.submit(sessions).await?;
             }
             if unanswered == 0 {
                 return Ok(true);
             }
-            let [v4, v6] = sessions;
+            let (due, [v4, v6]) = (self.due(), &mut *sessions);
             let events = tokio::select! {
                 biased;
                 () = self.cx.cancelled() => return Ok(false),
                 events = next(v4) => events?,
                 events = next(v6) => events?,
+                () = until(due) => vec![],
             };
             for event in events {
                 unanswered -= self.take(event);
             }
             self.progress.tell(self.cx);
+            self.save_if_due(|| counted(sessions));
         }
     }
 
     /// Hands the next probes over; how many.
-    async fn submit(&mut self, place: &mut u32, sessions: &[Option<Session>; 2]) -> Result<u32, Error> {
+    async fn submit(&mut self, sessions: &[Option<Session>; 2]) -> Result<u32, Error> {
         let mut chunks = [Vec::with_capacity(CHUNK), Vec::new()];
-        while chunks.iter().map(Vec::len).sum::<usize>() < CHUNK && *place < self.hosts.count() {
-            let index = self.order.get(*place);
-            *place += 1;
-            if self.findings.get(index).is_alive() {
-                continue;
-            }
+        while chunks.iter().map(Vec::len).sum::<usize>() < CHUNK
+            && let Some(index) = self.peek()
+        {
+            self.ask(index);
             let peer = self.hosts.peer(index);
             let family = usize::from(peer.address.is_ipv6());
             if sessions[family].is_some() {
@@ -114,6 +112,12 @@ impl Drive<'_> {
         self.progress.done += u64::from(end);
         end
     }
+}
+
+/// Packets that sessions have sent, and those that this machine lost.
+fn counted(sessions: &[Option<Session>; 2]) -> (u64, u64) {
+    let counts = sessions.iter().flatten().map(Session::counts);
+    counts.fold((0, 0), |sum, counts| (sum.0 + counts.packets(), sum.1 + counts.local_drops()))
 }
 
 /// What a session tells next; never, where there is none.

@@ -1,11 +1,16 @@
 //! The passes of a sweep: the first over all hosts, each later one over those that have not answered.
 
+mod cursor;
 mod echo;
 mod progress;
 mod syn;
 mod tcp;
 
-use self::{progress::Progress, tcp::most_connections};
+use self::{
+    cursor::{Cursor, Saver},
+    progress::Progress,
+    tcp::most_connections,
+};
 use super::{
     Sweep,
     found::Findings,
@@ -28,6 +33,9 @@ pub(super) struct Drive<'a> {
     cx: &'a Context,
     hosts: &'a Hosts,
     order: Permutation,
+    key: Option<[u64; 2]>,
+    cursor: Cursor,
+    saver: Option<Saver>,
     progress: Progress,
     pub(super) findings: Findings,
     pub(super) packets: u64,
@@ -51,14 +59,30 @@ impl<'a> Drive<'a> {
             Order::Plain => true,
             Order::Random => false,
         };
-        let order = if plain {
-            Permutation::plain(count)
-        } else {
-            Permutation::scattered(count, icmp::random_key()?)
+        let mut drive = Self {
+            sweep,
+            cx,
+            hosts,
+            order: Permutation::plain(count),
+            key: None,
+            cursor: Cursor::default(),
+            saver: None,
+            progress: Progress::default(),
+            findings: Findings::new(count),
+            packets: 0,
+            local_drops: 0,
         };
-        let progress = Progress::default();
-        let findings = Findings::new(count);
-        Ok(Self { sweep, cx, hosts, order, progress, findings, packets: 0, local_drops: 0 })
+        if !plain {
+            drive.set_order(Some(icmp::random_key()?));
+        }
+        Ok(drive)
+    }
+
+    /// Visits hosts in the order of a key; without one, by number.
+    fn set_order(&mut self, key: Option<[u64; 2]>) {
+        let count = self.hosts.count();
+        self.order = key.map_or_else(|| Permutation::plain(count), |key| Permutation::scattered(count, key));
+        self.key = key;
     }
 
     fn pace(&self, halved: bool) -> Pace {
@@ -69,12 +93,6 @@ impl<'a> Drive<'a> {
                 Pace { rate: Some(rate), network_rate: Some(NETWORK_RATE) }
             }
         }
-    }
-
-    /// Begins a pass, the first of which is 1.
-    fn begin(&mut self, pass: u32) {
-        self.findings.is_last_pass = pass >= self.sweep.passes.0;
-        self.progress.total += u64::from(self.missing());
     }
 
     fn missing(&self) -> u32 {

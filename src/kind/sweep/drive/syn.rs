@@ -3,6 +3,7 @@
 use super::{
     super::{found::Finding, spec::Rate},
     Drive, MOST_UNANSWERED, MOST_UNANSWERED_AT_MAX,
+    cursor::until,
 };
 use crate::{
     net::{
@@ -40,54 +41,49 @@ impl Drive<'_> {
 
     /// Asks by SYN, until all passes are made or the run is cancelled.
     pub(super) async fn syn(&mut self, mut askers: Askers) {
-        for pass in 1..=self.sweep.passes.0 {
-            if self.missing() == 0 || !self.syn_pass(pass, &mut askers).await {
-                break;
-            }
+        while self.has_pass() && self.syn_pass(&mut askers).await {
+            self.end_pass();
         }
-        for asker in askers.iter().flatten() {
-            self.packets += asker.counts().packets;
-            self.local_drops += asker.counts().local_drops;
-        }
+        let (packets, local_drops) = counted(&askers);
+        self.packets += packets;
+        self.local_drops += local_drops;
     }
 
     /// Asks each host that has not answered; whether the run goes on.
-    async fn syn_pass(&mut self, pass: u32, askers: &mut Askers) -> bool {
+    async fn syn_pass(&mut self, askers: &mut Askers) -> bool {
         let most = if self.sweep.rate == Rate::Max { MOST_UNANSWERED_AT_MAX } else { MOST_UNANSWERED };
-        self.begin(pass);
-        let (mut place, mut unanswered) = (0, 0);
+        self.begin_pass();
+        let mut unanswered = 0;
         loop {
             while unanswered < most
-                && place < self.hosts.count()
                 && askers.iter().flatten().all(|asker| asker.waiting() < MOST_WAITING)
+                && let Some(index) = self.peek()
             {
-                unanswered += self.hand_over(place, pass, askers);
-                place += 1;
+                unanswered += self.hand_over(index, askers);
             }
             if unanswered == 0 {
                 return true;
             }
-            let [v4, v6] = askers;
+            let (due, [v4, v6]) = (self.due(), &mut *askers);
             let events = tokio::select! {
                 biased;
                 () = self.cx.cancelled() => return false,
                 events = next(v4) => events,
                 events = next(v6) => events,
+                () = until(due) => vec![],
             };
             for event in events {
                 unanswered -= self.take_answer(event);
             }
             self.progress.tell(self.cx);
+            self.save_if_due(|| counted(askers));
         }
     }
 
-    /// Hands the host at a place over to its asker; 1 where it is to be asked.
-    fn hand_over(&mut self, place: u32, pass: u32, askers: &mut Askers) -> u32 {
-        let index = self.order.get(place);
-        if self.findings.get(index).is_alive() {
-            return 0;
-        }
-        let peer = self.hosts.peer(index);
+    /// Hands a host over to its asker; 1 where it is asked.
+    fn hand_over(&mut self, index: u32, askers: &mut Askers) -> u32 {
+        self.ask(index);
+        let (peer, pass) = (self.hosts.peer(index), self.pass());
         let Some(asker) = &mut askers[usize::from(peer.address.is_ipv6())] else {
             self.findings.note(index, Finding::dead(Reason::NoIpv6), None);
             return 0;
@@ -111,6 +107,12 @@ impl Drive<'_> {
         self.progress.done += u64::from(is_end);
         u32::from(is_end)
     }
+}
+
+/// Packets that askers have sent, and those that this machine lost.
+fn counted(askers: &Askers) -> (u64, u64) {
+    let counts = askers.iter().flatten().map(Asker::counts);
+    counts.fold((0, 0), |sum, counts| (sum.0 + counts.packets, sum.1 + counts.local_drops))
 }
 
 /// What an asker tells next; never, where there is none.

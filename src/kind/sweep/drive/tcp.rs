@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use super::{super::found::Finding, Drive};
+use super::{super::found::Finding, Drive, cursor::until};
 use crate::{
     kind::Error,
     net::{icmp::pace::Pacer, probe},
@@ -32,34 +32,29 @@ impl Drive<'_> {
     }
 
     async fn connections(&mut self, port: u16) {
-        for pass in 1..=self.sweep.passes.0 {
-            if self.missing() == 0 || !self.connect_pass(pass, port).await {
-                break;
-            }
+        while self.has_pass() && self.connect_pass(port).await {
+            self.end_pass();
         }
     }
 
-    async fn connect_pass(&mut self, pass: u32, port: u16) -> bool {
-        self.begin(pass);
+    async fn connect_pass(&mut self, port: u16) -> bool {
+        self.begin_pass();
         let start = Instant::now();
         let now = || u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let mut pacer = Pacer::new(self.pace(false), 0);
         let (mut tasks, most) = (JoinSet::new(), most_connections());
-        let mut places = self.order.iter().collect::<Vec<_>>().into_iter().peekable();
         loop {
             let mut wake = None;
             while tasks.len() < most
-                && let Some(index) = places.peek().copied()
+                && let Some(index) = self.peek()
             {
                 let mut address = self.hosts.peer(index).socket_address();
                 let at = pacer.next().max(pacer.next_to(address.ip()));
-                if self.findings.get(index).is_alive() {
-                    places.next();
-                } else if at > now() {
+                if at > now() {
                     wake = Some(start + Duration::from_nanos(at));
                     break;
                 } else {
-                    places.next();
+                    self.ask(index);
                     pacer.sent(address.ip(), now());
                     address.set_port(port);
                     let timeout = self.sweep.timeout.0;
@@ -70,6 +65,7 @@ impl Drive<'_> {
             if tasks.is_empty() && wake.is_none() {
                 return true;
             }
+            let due = self.due();
             tokio::select! {
                 biased;
                 () = self.cx.cancelled() => return false,
@@ -78,8 +74,10 @@ impl Drive<'_> {
                     self.progress.done += 1;
                 }
                 () = sleep_until(wake.unwrap_or(start)), if wake.is_some() => {}
+                () = until(due) => {}
             }
             self.progress.tell(self.cx);
+            self.save_if_due(|| (0, 0));
         }
     }
 }

@@ -1,0 +1,119 @@
+//! What is kept is found again, by the same job alone, and who cannot keep it goes on.
+
+use serde_json::json;
+
+use super::*;
+
+const LONG: Duration = Duration::from_mins(1);
+
+fn open(folder: &Path) -> State {
+    State::open(folder, Counter::default()).unwrap()
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+fn kept(state: &State, job: &str, kind: &'static str) -> Option<Value> {
+    state.memory(job, kind).0.lock().unwrap().clone()
+}
+
+#[test]
+fn a_job_finds_its_memory_again_and_one_of_another_kind_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = open(folder.path());
+    for number in 0..100 {
+        state.memory("lan", "sweep").1.save(json!({ "number": number }));
+    }
+    assert!(state.flush(LONG));
+    drop(state);
+    assert_eq!(names(folder.path()), ["LOCK", "lan.json"]);
+    let state = open(folder.path());
+    assert_eq!(kept(&state, "lan", "sweep"), Some(json!({ "number": 99 })));
+    assert_eq!(kept(&state, "lan", "ping"), None);
+    assert_eq!(kept(&state, "wan", "sweep"), None);
+}
+
+#[test]
+fn a_checkpoint_is_given_once_and_only_to_a_later_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = open(folder.path());
+    let place = state.checkpoint("lan", "sweep");
+    place.save(json!(7));
+    assert!(place.take().is_none(), "it is this process's own");
+    assert!(state.flush(LONG));
+    drop((place, state));
+    let state = open(folder.path());
+    let place = state.checkpoint("lan", "sweep");
+    let (value, age) = place.take().unwrap();
+    assert!(value == json!(7) && age < LONG);
+    assert!(place.take().is_none());
+    place.remove();
+    assert!(state.flush(LONG));
+    assert_eq!(names(folder.path()), ["LOCK"]);
+}
+
+#[test]
+fn a_folder_is_made_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("var/state");
+    let state = open(&path);
+    state.memory("lan", "sweep").1.save(json!(1));
+    assert!(state.flush(LONG));
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&path), mode(&path.join("lan.json"))), (0o700, 0o600));
+}
+
+#[test]
+fn the_second_runner_is_told_who_the_first_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = open(folder.path());
+    let said = State::open(folder.path(), Counter::default()).unwrap_err().to_string();
+    assert!(said.ends_with(&format!("another runner, process {}", std::process::id())), "{said}");
+    drop(first);
+    open(folder.path());
+}
+
+#[test]
+fn what_cannot_be_written_is_counted_and_written_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let failed = Counter::default();
+    let state = State::open(folder.path(), failed.clone()).unwrap();
+    // A folder in the file's place: no file can be renamed over it.
+    fs::create_dir(folder.path().join("lan.json")).unwrap();
+    let (_, place) = state.memory("lan", "sweep");
+    place.save(json!(1));
+    assert!(!state.flush(LONG));
+    assert_eq!(failed.value(), 1);
+    assert_eq!(names(folder.path()), ["LOCK", "lan.json"], "nothing is left of the try");
+    fs::remove_dir(folder.path().join("lan.json")).unwrap();
+    place.save(json!(2));
+    assert!(state.flush(LONG));
+    assert_eq!(failed.value(), 1);
+}
+
+#[test]
+fn only_what_is_old_and_of_no_job_is_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = open(folder.path());
+    for job in ["old", "young", "known"] {
+        state.memory(job, "sweep").1.save(json!(1));
+    }
+    assert!(state.flush(LONG));
+    let long_ago = SystemTime::now() - FORGET_AFTER - LONG;
+    for job in ["old", "known"] {
+        let file = fs::File::options().append(true).open(folder.path().join(format!("{job}.json"))).unwrap();
+        file.set_modified(long_ago).unwrap();
+    }
+    drop(state);
+    let state = open(folder.path());
+    state.forget_all_but(|job| job == "known");
+    assert!(state.flush(LONG));
+    assert_eq!(names(folder.path()), ["LOCK", "known.json", "young.json"]);
+}

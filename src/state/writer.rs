@@ -1,0 +1,138 @@
+//! The thread that writes. Nobody waits for it but who asks to, and a disk that fails is told once.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use super::file::{self, Content};
+use crate::meter::Counter;
+
+/// What is to become of a file.
+#[derive(Debug)]
+pub(super) enum Task {
+    Write(Content),
+    Remove,
+}
+
+/// The thread's other end; the thread ends with it.
+#[derive(Debug)]
+pub(super) struct Writer(Arc<Desk>);
+
+#[derive(Debug, Default)]
+struct Desk {
+    tray: Mutex<Tray>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Tray {
+    /// The newest task of each file.
+    tasks: BTreeMap<String, Task>,
+    /// Those that failed and are tried again, unless newer ones come.
+    failed: BTreeMap<String, Task>,
+    is_busy: bool,
+    is_closed: bool,
+}
+
+/// How long until what failed is tried again.
+const AGAIN: Duration = Duration::from_secs(30);
+
+impl Writer {
+    pub(super) fn start(folder: &Path, failed: Counter) -> io::Result<Self> {
+        let desk = Arc::new(Desk::default());
+        let (folder, worked) = (folder.to_owned(), desk.clone());
+        std::thread::Builder::new().name("state".into()).spawn(move || work(&folder, &worked, &failed))?;
+        Ok(Self(desk))
+    }
+
+    /// Puts a task in place of an older one of the same file.
+    pub(super) fn put(&self, file: String, task: Task) {
+        let mut tray = self.0.tray();
+        tray.failed.remove(&file);
+        tray.tasks.insert(file, task);
+        self.0.changed.notify_all();
+    }
+
+    /// Waits until nothing is left to do, at most this long; whether nothing is.
+    pub(super) fn flush(&self, patience: Duration) -> bool {
+        let tray = self.0.tray();
+        let is_busy = |tray: &mut Tray| tray.is_busy || !tray.tasks.is_empty();
+        let waited = self.0.changed.wait_timeout_while(tray, patience, is_busy);
+        let (tray, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        !tray.is_busy && tray.tasks.is_empty() && tray.failed.is_empty()
+    }
+}
+
+impl Desk {
+    fn tray(&self) -> MutexGuard<'_, Tray> {
+        self.tray.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next task, waited for; `None` once nobody is left who could give one.
+    fn next(&self) -> Option<(String, Task)> {
+        let mut tray = self.tray();
+        tray.is_busy = false;
+        self.changed.notify_all();
+        loop {
+            if let Some(task) = tray.tasks.pop_first() {
+                tray.is_busy = true;
+                return Some(task);
+            }
+            if tray.is_closed {
+                return None;
+            }
+            tray = if tray.failed.is_empty() {
+                self.changed.wait(tray).unwrap_or_else(PoisonError::into_inner)
+            } else {
+                let waited = self.changed.wait_timeout(tray, AGAIN);
+                let (mut tray, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+                if waited.timed_out() {
+                    tray.tasks = std::mem::take(&mut tray.failed);
+                }
+                tray
+            };
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.0.tray().is_closed = true;
+        self.0.changed.notify_all();
+    }
+}
+
+fn work(folder: &PathBuf, desk: &Desk, failed: &Counter) {
+    let mut is_failing = false;
+    while let Some((file, task)) = desk.next() {
+        let path = folder.join(&file);
+        let done = match &task {
+            Task::Write(content) => file::write(&path, content),
+            Task::Remove => file::remove(&path),
+        };
+        match done {
+            // There is room for a removal on any disk.
+            Ok(()) if is_failing && matches!(task, Task::Write(_)) => {
+                is_failing = false;
+                tracing::info!("state: {} can be written again", folder.display());
+            }
+            Ok(()) => {}
+            Err(error) => {
+                failed.inc();
+                if !is_failing {
+                    tracing::warn!(
+                        "state: write {}: {error}; what was saved before stays, the work goes on, and further failures \
+                         are only counted",
+                        path.display()
+                    );
+                }
+                is_failing = true;
+                desk.tray().failed.entry(file).or_insert(task);
+            }
+        }
+    }
+}
