@@ -93,6 +93,20 @@ impl Hosts {
         address.or_else(zoned).unwrap_or(Peer { address: IpAddr::from([0, 0, 0, 0]), scope: 0 })
     }
 
+    /// The number of a host that answers from behind an interface; `None` where it is none of the set's.
+    pub(super) fn index(&self, address: IpAddr, interface: u32) -> Option<u32> {
+        let zoned = || {
+            let at = self.scoped.binary_search(&Peer { address, scope: interface }).ok()?;
+            self.set.count().checked_add(at as u128)
+        };
+        self.set.position(address).or_else(zoned).and_then(|at| u32::try_from(at).ok())
+    }
+
+    /// The addresses as ranges, and each host behind a zone as one of its own.
+    pub(super) fn ranges(&self) -> impl Iterator<Item = (IpAddr, IpAddr)> + '_ {
+        self.set.ranges().chain(self.scoped.iter().map(|peer| (peer.address, peer.address)))
+    }
+
     /// Which families there are: IPv4, IPv6.
     pub(super) fn families(&self) -> [bool; 2] {
         let v4 = self.set.ranges().any(|(first, _)| first.is_ipv4());

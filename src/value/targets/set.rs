@@ -58,6 +58,14 @@ impl AddressSet {
         if index < v4 { self.v4.get(index).map(v4_address) } else { self.v6.get(index - v4).map(v6_address) }
     }
 
+    /// The index of an address; `None` where it is not in the set.
+    pub fn position(&self, address: IpAddr) -> Option<u128> {
+        match address {
+            IpAddr::V4(_) => self.v4.position(number(address)),
+            IpAddr::V6(_) => self.v4.count().checked_add(self.v6.position(number(address))?),
+        }
+    }
+
     /// Whether an address is in the set.
     pub fn contains(&self, address: IpAddr) -> bool {
         let family = if address.is_ipv4() { &self.v4 } else { &self.v6 };
@@ -136,8 +144,13 @@ impl Intervals {
     }
 
     fn contains(&self, number: u128) -> bool {
-        let at = self.ranges.partition_point(|(first, _)| *first <= number);
-        at > 0 && number <= self.ranges[at - 1].1
+        self.position(number).is_some()
+    }
+
+    fn position(&self, number: u128) -> Option<u128> {
+        let at = self.ranges.partition_point(|(first, _)| *first <= number).checked_sub(1)?;
+        let (first, last) = self.ranges[at];
+        (number <= last).then(|| self.before[at].saturating_add(number - first))
     }
 }
 
@@ -190,8 +203,10 @@ mod tests {
             prop_assert_eq!(difference.count(), listed(&difference).len() as u128);
             for (index, address) in difference.iter().enumerate() {
                 prop_assert_eq!(difference.get(index as u128), Some(address));
+                prop_assert_eq!(difference.position(address), Some(index as u128));
                 prop_assert!(difference.contains(address) && !two.contains(address));
             }
+            prop_assert!(two.iter().all(|address| difference.position(address).is_none()));
             prop_assert_eq!(difference.get(difference.count()), None);
         }
     }

@@ -1,5 +1,7 @@
 //! Asking by ICMP echoes: a session a family, and passes over those that have not answered.
 
+use tokio::time::{Instant, sleep_until};
+
 use super::{
     super::{found::Finding, spec::Rate},
     Drive, MOST_UNANSWERED, MOST_UNANSWERED_AT_MAX,
@@ -55,10 +57,12 @@ impl Drive<'_> {
         self.progress.total += u64::from(self.missing());
         let (mut place, mut unanswered) = (0, 0);
         loop {
-            while unanswered < most && place < self.hosts.count() {
+            let mut opens = None;
+            while unanswered < most && place < self.hosts.count() && opens.is_none() {
                 unanswered += self.submit(&mut place, sessions).await?;
+                opens = self.near.gate.was_closed();
             }
-            if unanswered == 0 {
+            if unanswered == 0 && opens.is_none() {
                 return Ok(true);
             }
             let [v4, v6] = sessions;
@@ -67,6 +71,7 @@ impl Drive<'_> {
                 () = self.cx.cancelled() => return Ok(false),
                 events = next(v4) => events?,
                 events = next(v6) => events?,
+                () = sleep_until(opens.unwrap_or_else(Instant::now)), if opens.is_some() => vec![],
             };
             for event in events {
                 unanswered -= self.take(event);
@@ -80,8 +85,11 @@ impl Drive<'_> {
         let mut chunks = [Vec::with_capacity(CHUNK), Vec::new()];
         while chunks.iter().map(Vec::len).sum::<usize>() < CHUNK && *place < self.hosts.count() {
             let index = self.order.get(*place);
+            if !self.is_settled(index) && !self.near.gate.admit(index, Instant::now()) {
+                break;
+            }
             *place += 1;
-            if self.findings.get(index).is_alive() {
+            if self.is_settled(index) {
                 continue;
             }
             let peer = self.hosts.peer(index);
@@ -111,6 +119,9 @@ impl Drive<'_> {
         };
         self.findings.note(event.index, finding, rtt);
         let end = u32::from(event.what != What::Extra);
+        if end == 1 {
+            self.near.gate.leave(event.index, finding.is_alive(), self.sweep.timeout.0, Instant::now());
+        }
         self.progress.done += u64::from(end);
         end
     }

@@ -1,10 +1,13 @@
 //! The passes of a sweep: the first over all hosts, each later one over those that have not answered.
 
 mod echo;
+mod gate;
+mod link;
 mod progress;
 mod tcp;
 
-use self::{progress::Progress, tcp::most_connections};
+pub(super) use self::{gate::slowest as slowest_gate, link::Seen};
+use self::{link::Near, progress::Progress, tcp::most_connections};
 use super::{
     Sweep,
     found::Findings,
@@ -25,6 +28,7 @@ pub(super) struct Drive<'a> {
     hosts: &'a Hosts,
     order: Permutation,
     progress: Progress,
+    pub(super) near: Near,
     pub(super) findings: Findings,
     pub(super) packets: u64,
     pub(super) local_drops: u64,
@@ -54,7 +58,8 @@ impl<'a> Drive<'a> {
         };
         let progress = Progress::default();
         let findings = Findings::new(count);
-        Ok(Self { sweep, cx, hosts, order, progress, findings, packets: 0, local_drops: 0 })
+        let near = Near::default();
+        Ok(Self { sweep, cx, hosts, order, progress, near, findings, packets: 0, local_drops: 0 })
     }
 
     fn pace(&self, halved: bool) -> Pace {
@@ -67,8 +72,9 @@ impl<'a> Drive<'a> {
         }
     }
 
+    /// How many hosts are still to be asked.
     fn missing(&self) -> u32 {
-        self.hosts.count() - self.findings.alive()
+        self.hosts.count().saturating_sub(self.findings.alive()).saturating_sub(self.near.silent())
     }
 }
 

@@ -43,10 +43,13 @@ impl Drive<'_> {
             {
                 let mut address = self.hosts.peer(index).socket_address();
                 let at = pacer.next().max(pacer.next_to(address.ip()));
-                if self.findings.get(index).is_alive() {
+                if self.is_settled(index) {
                     places.next();
                 } else if at > now() {
                     wake = Some(start + Duration::from_nanos(at));
+                    break;
+                } else if !self.near.gate.admit(index, Instant::now()) {
+                    wake = self.near.gate.was_closed();
                     break;
                 } else {
                     places.next();
@@ -64,6 +67,7 @@ impl Drive<'_> {
                 biased;
                 () = self.cx.cancelled() => return false,
                 Some(Ok((index, (finding, rtt)))) = tasks.join_next() => {
+                    self.near.gate.leave(index, finding.is_alive(), self.sweep.timeout.0, Instant::now());
                     self.findings.note(index, finding, rtt);
                     self.progress.done += 1;
                 }
