@@ -1,4 +1,4 @@
-//! What several rooms share on the network: resolve, dial, listen, relay, icmp, interfaces. Knows no job and no kind.
+//! What several rooms share on the network: resolve, dial, listen, relay, icmp, neighbours, interfaces. Knows no job and no kind.
 
 pub mod accept;
 pub mod datagram;
@@ -9,6 +9,7 @@ pub mod http;
 pub mod icmp;
 pub mod interface;
 pub mod listen;
+pub mod neighbour;
 pub mod probe;
 pub mod proxy;
 pub mod rate;
@@ -45,6 +46,12 @@ pub enum Error {
     /// ICMP cannot be sent.
     #[error("open an ICMP socket: {source}")]
     Icmp {
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Neighbours cannot be asked for.
+    #[error("open a packet socket: {source}")]
+    Packet {
         /// What the system says.
         source: io::Error,
     },
@@ -89,6 +96,7 @@ impl Error {
             Self::Bind { source, .. }
             | Self::Open { source, .. }
             | Self::Icmp { source }
+            | Self::Packet { source }
             | Self::Connect { source, .. }
             | Self::System { source, .. } => reason_of(source),
         }
@@ -111,6 +119,7 @@ impl Error {
             }
             (Self::NoInterface { .. }, _) => Some("`ip link` lists the interfaces of this machine"),
             (Self::Icmp { .. }, Reason::Permission) => Some(icmp::CURE),
+            (Self::Packet { .. }, Reason::Permission) => Some(neighbour::CURE),
             (_, Reason::Resources) => Some("raise the limit of open files (`ulimit -n`)"),
             _ => None,
         }

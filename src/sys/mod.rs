@@ -9,6 +9,7 @@ pub mod icmp;
 pub mod limits;
 pub mod netlink;
 pub mod outq;
+pub mod packet;
 pub mod rights;
 pub mod signals;
 pub mod syn;

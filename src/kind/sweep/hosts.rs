@@ -98,15 +98,6 @@ impl Hosts {
         u32::try_from(self.shard.count(self.all())).unwrap_or(u32::MAX)
     }
 
-    /// The number of a host; `None` where it is not one of these.
-    pub(super) fn number(&self, peer: Peer) -> Option<u32> {
-        let among_all = match peer.scope {
-            0 => self.set.position(peer.address)?,
-            _ => self.set.count() + self.scoped.binary_search(&peer).ok()? as u128,
-        };
-        self.shard.number(among_all).and_then(|number| u32::try_from(number).ok())
-    }
-
     /// The host of a number below the count.
     pub(super) fn peer(&self, index: u32) -> Peer {
         let among_all = self.shard.among_all(index);
@@ -116,6 +107,21 @@ impl Hosts {
         };
         let address = self.set.get(among_all).map(Peer::from);
         address.or_else(zoned).unwrap_or(Peer { address: IpAddr::from([0, 0, 0, 0]), scope: 0 })
+    }
+
+    /// The number of a host that answers from behind an interface; `None` where it is none of the set's.
+    pub(super) fn index(&self, address: IpAddr, interface: u32) -> Option<u32> {
+        let zoned = || {
+            let at = self.scoped.binary_search(&Peer { address, scope: interface }).ok()?;
+            self.set.count().checked_add(at as u128)
+        };
+        let among_all = self.set.position(address).or_else(zoned)?;
+        self.shard.number(among_all).and_then(|number| u32::try_from(number).ok())
+    }
+
+    /// The addresses as ranges, and each host behind a zone as one of its own.
+    pub(super) fn ranges(&self) -> impl Iterator<Item = (IpAddr, IpAddr)> + '_ {
+        self.set.ranges().chain(self.scoped.iter().map(|peer| (peer.address, peer.address)))
     }
 
     /// Which families there are: IPv4, IPv6.

@@ -10,6 +10,7 @@ mod memory;
 #[doc(hidden)]
 pub mod order;
 pub mod spec;
+mod stations;
 mod tell;
 
 use std::time::Duration;
@@ -39,8 +40,10 @@ pub struct Sweep {
     pub targets: Many<Targets>,
     /// Hosts to leave out, written like `targets`. Default: none.
     pub exclude: Option<Many<Targets>>,
-    /// How a host is asked: `icmp`, `tcp/443` (a refusal is life, too) or `auto`: ICMP where this process may send
-    /// it, else `tcp/443`. Default `auto`.
+    /// How a host is asked: `icmp`, `tcp/443` (a refusal is life, too), `arp` (ARP, or neighbour solicitations for
+    /// IPv6: only hosts on a link of this machine) or `auto`: ICMP where this process may send it, else `tcp/443`.
+    /// With `CAP_NET_RAW`, hosts on a link are always asked by `arp` first, and what does not answer that is asked no
+    /// more; with `auto` they are alive by it alone. Default `auto`.
     #[serde(default)]
     pub method: Method,
     /// Probes a second, such as `50/s`; `max` sends as fast as answers can be taken, without the cap of 200 a second
@@ -82,10 +85,6 @@ impl Kind for Sweep {
 
     fn check(&self, report: &mut Report) {
         self.check_targets(report);
-        if self.method == Method::Arp {
-            let hint = Some("write `icmp` or `tcp/443`; a later version will take it");
-            report.error("method", "not yet: `method: arp` does nothing in this version", hint);
-        }
         if self.timeout.is_zero() {
             report.error("timeout", "no answer comes within no time", Some("write such as `1s`"));
         }
@@ -103,8 +102,10 @@ impl Kind for Sweep {
     }
 
     fn longest(&self) -> Option<Duration> {
-        let probing = Duration::try_from_secs_f64(self.slowest_pass()).unwrap_or(Duration::MAX);
-        let pass = probing.saturating_add(self.timeout.0);
+        let probing = self.slowest_pass() + self.slowest_links();
+        let probing = Duration::try_from_secs_f64(probing).unwrap_or(Duration::MAX);
+        // Once for hosts of links, once for all that are asked themselves.
+        let pass = probing.saturating_add(self.timeout.0.saturating_mul(2));
         Some(pass.saturating_mul(self.passes.0).saturating_add(SLACK))
     }
 
@@ -125,16 +126,26 @@ impl Kind for Sweep {
 }
 
 impl Sweep {
-    /// Asks all hosts; gives the method that was used.
+    /// Asks all hosts, those of the machine's own links by their stations first; gives the method that was used.
     async fn ask(&self, cx: &Context, drive: &mut Drive<'_>) -> Result<Method, Error> {
+        drive.begin(self.method);
+        drive.link().await?;
+        let used = match self.method {
+            Method::Arp => Ok(Method::Arp),
+            _ => self.ask_hosts(cx, drive).await,
+        };
+        drive.settle();
+        used
+    }
+
+    /// Asks the hosts themselves; gives the method that was used.
+    async fn ask_hosts(&self, cx: &Context, drive: &mut Drive<'_>) -> Result<Method, Error> {
         if let Method::Tcp(port) = self.method {
-            drive.begin(self.method);
             drive.tcp(port).await?;
             return Ok(self.method);
         }
         match drive.open().await {
             Ok(sessions) => {
-                drive.begin(Method::Icmp);
                 drive.icmp(sessions).await?;
                 Ok(Method::Icmp)
             }
@@ -142,7 +153,6 @@ impl Sweep {
                 let hint = error.hint().unwrap_or_default();
                 let message = format!("{error}: asking by TCP port {FALLBACK_PORT} instead; {hint}");
                 cx.notice(Notice::Warning { message });
-                drive.begin(Method::Tcp(FALLBACK_PORT));
                 drive.tcp(FALLBACK_PORT).await?;
                 Ok(Method::Tcp(FALLBACK_PORT))
             }
@@ -159,8 +169,7 @@ impl Sweep {
         let rate = rate.0.min(at_once);
         let (fixed, open) = fixed(&self.targets, self.edges == Edges::Include);
         // A shard has its part of each network.
-        let shard = self.shard.unwrap_or_default();
-        let count = if open > 0 { self.max_targets.0.into() } else { shard.count(fixed.count()) };
+        let (count, shard) = (self.most(), self.shard.unwrap_or_default());
         let v4 = fixed.ranges().take_while(|(first, _)| first.is_ipv4());
         let v4 = AddressSet::new(v4).count();
         // A /24 has 256 addresses, a /64 may have them all.
@@ -171,6 +180,23 @@ impl Sweep {
         // One network after the other: each has to wait for its own cap.
         let waiting = if self.order == Order::Plain { shard.count(hosts::neighbours(&fixed)) } else { 0 };
         probing + waiting as f64 / drive::NETWORK_RATE
+    }
+
+    /// How many seconds one pass needs at most beyond that because hosts are on a link: some are asked twice, and those that
+    /// might fill the kernel's neighbour table wait for each other.
+    fn slowest_links(&self) -> f64 {
+        let rate = match self.rate {
+            Rate::Max => SLOWEST_MAX,
+            Rate::Limited(rate) => rate.0.min(drive::NETWORK_RATE),
+        };
+        let most = self.most() as f64;
+        most.min(ANSWERING_LINK_HOSTS) / rate + drive::slowest_gate(most.min(LINK_HOSTS))
+    }
+
+    /// How many targets there are at most.
+    fn most(&self) -> u128 {
+        let (fixed, open) = fixed(&self.targets, self.edges == Edges::Include);
+        if open > 0 { self.max_targets.0.into() } else { self.shard.unwrap_or_default().count(fixed.count()) }
     }
 
     /// What is wrong with the set as a whole, as far as the file alone says it.
@@ -230,6 +256,9 @@ fn default_confirm() -> AtLeastOne {
 const FALLBACK_PORT: u16 = 443;
 /// A slow machine at `rate: max`, probes a second.
 const SLOWEST_MAX: f64 = 2000.0;
+/// A large link, and how many of its hosts have a place in the usual neighbour table.
+const LINK_HOSTS: f64 = 4096.0;
+const ANSWERING_LINK_HOSTS: f64 = 1024.0;
 /// What a sweep takes besides its probes: names, files, the last answers.
 const SLACK: Duration = Duration::from_secs(15);
 /// More passes than this serve no network.
@@ -267,7 +296,8 @@ mod tests {
     fn check_longest(yaml: &str, seconds: f64) {
         let sweep: Sweep = serde_yaml::from_str(yaml).unwrap();
         let longest = sweep.longest().unwrap().as_secs_f64();
-        let wanted = seconds..seconds * 1.3 + 30.0;
+        // What a large link takes more is given to all that might be on one.
+        let wanted = seconds..seconds * 1.3 + 30.0 + 60.0 * f64::from(sweep.passes.0);
         assert!(wanted.contains(&longest), "{yaml}: {longest} s is not within {wanted:?}");
     }
 
@@ -283,6 +313,9 @@ mod tests {
         check_longest(slow, 65_534.0 / 8192.0 * 60.0);
         let fast = "{ targets: 10.0.0.0/12, passes: 1, timeout: 2s, rate: 100000/s, method: icmp }";
         check_longest(fast, f64::from(1 << 20) / 8192.0 * 2.0);
+        // Without the right to ask for stations, 256 hosts of a link wait three seconds for those before them.
+        let link = "{ targets: 10.0.0.0/20, passes: 2, timeout: 300ms, rate: 10000/s, method: icmp }";
+        check_longest(link, 2.0 * 4094.0 / 256.0 * 3.2);
         // A connection that nobody answers keeps its place until its timeout.
         let at_once = drive::most_unanswered(Method::Tcp(9), Rate::Max);
         let tcp = "{ targets: 10.0.0.0/16, passes: 1, timeout: 4s, method: tcp/9 }";

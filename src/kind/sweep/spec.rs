@@ -10,7 +10,7 @@ use crate::value::{EventRate, Wrong, text_value};
 /// How a host is asked whether it lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Method {
-    /// ICMP where this process may, else TCP.
+    /// ICMP where this process may, else TCP; on a link, an answer to ARP is enough.
     #[default]
     Auto,
     /// ICMP echo.

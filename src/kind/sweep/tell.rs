@@ -11,9 +11,11 @@ use super::{
     hosts::{Hosts, name},
     memory::{Change, Memory},
     spec::{Method, Telling},
+    stations,
 };
 use crate::{
     context::Context,
+    net::neighbour::Mac,
     outcome::{HostState, Notice, Outcome, Reason, Samples, seconds},
 };
 
@@ -52,11 +54,14 @@ pub(super) fn outcome(sweep: &Sweep, cx: &Context, hosts: &Hosts, drive: &Drive,
     samples.count("vanished", counts.vanished);
     samples.count("local_drops", drive.local_drops);
     samples.count("packets", drive.packets);
+    for message in stations::oddities(hosts, &drive.near.seen) {
+        cx.notice(Notice::Warning { message });
+    }
     let told = told(sweep, cx, hosts, &changes);
     if sweep.report != Telling::None {
         notice(cx, hosts, findings, &changes);
     }
-    let mut outcome = Outcome::passed(samples).with_detail(detail(hosts, findings, &told));
+    let mut outcome = Outcome::passed(samples).with_detail(detail(hosts, drive, &told));
     (outcome.reason, outcome.message) = dead(hosts, findings);
     outcome
 }
@@ -127,9 +132,10 @@ fn notice(cx: &Context, hosts: &Hosts, findings: &Findings, changes: &[Change]) 
     }
 }
 
-/// `hosts: [{ host, state, evidence | reason, rtt }]`, ascending by address; round trips in seconds.
-fn detail(hosts: &Hosts, findings: &Findings, told: &[u32]) -> Value {
-    let mut list: Vec<_> = told.iter().filter_map(|index| record(hosts, findings, *index)).collect();
+/// `hosts: [{ host, state, evidence | reason, rtt, mac, duplicates }]`, ascending by address; round trips in seconds.
+/// `mac` is there for hosts of this machine's own links, `duplicates` where other stations claim the address, too.
+fn detail(hosts: &Hosts, drive: &Drive, told: &[u32]) -> Value {
+    let mut list: Vec<_> = told.iter().filter_map(|index| record(hosts, drive, *index)).collect();
     if !told.is_empty() {
         let unresolved = hosts.unresolved.iter();
         list.extend(unresolved.map(|(name, _)| {
@@ -140,13 +146,19 @@ fn detail(hosts: &Hosts, findings: &Findings, told: &[u32]) -> Value {
 }
 
 /// `None` where its state is not known.
-fn record(hosts: &Hosts, findings: &Findings, index: u32) -> Option<Value> {
-    let finding = findings.get(index);
+fn record(hosts: &Hosts, drive: &Drive, index: u32) -> Option<Value> {
+    let finding = drive.findings.get(index);
     let mut record = json!({ "host": name(hosts.peer(index)), "state": finding.state()?.as_str() });
     let key = if finding.is_alive() { "evidence" } else { "reason" };
     record[key] = finding.why().into();
-    if let Some(rtt) = findings.rtt(index) {
+    if let Some(rtt) = drive.findings.rtt(index) {
         record["rtt"] = seconds(rtt).into();
+    }
+    if let Some(seen) = drive.near.seen.get(&index) {
+        record["mac"] = seen.mac.to_string().into();
+        if !seen.others.is_empty() {
+            record["duplicates"] = seen.others.iter().map(Mac::to_string).collect();
+        }
     }
     Some(record)
 }

@@ -60,10 +60,9 @@ impl AddressSet {
 
     /// The index of an address; `None` where it is not in the set.
     pub fn position(&self, address: IpAddr) -> Option<u128> {
-        let number = number(address);
         match address {
-            IpAddr::V4(_) => self.v4.position(number),
-            IpAddr::V6(_) => self.v6.position(number).map(|at| self.v4.count().saturating_add(at)),
+            IpAddr::V4(_) => self.v4.position(number(address)),
+            IpAddr::V6(_) => self.v4.count().checked_add(self.v6.position(number(address))?),
         }
     }
 
@@ -208,6 +207,7 @@ mod tests {
                 prop_assert!(difference.contains(address) && !two.contains(address));
                 prop_assert_eq!(two.position(address), None);
             }
+            prop_assert!(two.iter().all(|address| difference.position(address).is_none()));
             prop_assert_eq!(difference.get(difference.count()), None);
         }
     }

@@ -34,9 +34,9 @@ pub(super) fn run_without<K: Kind + 'static>(
     namespace.run(|| std::thread::spawn(body).join().unwrap())
 }
 
-const RAW: &[Capability] = &[Capability::CAP_NET_RAW];
+pub(super) const RAW: &[Capability] = &[Capability::CAP_NET_RAW];
 
-fn allow_ping_sockets(namespace: &Namespace) {
+pub(super) fn allow_ping_sockets(namespace: &Namespace) {
     namespace.sh("echo '0 2147483647' > /proc/sys/net/ipv4/ping_group_range");
 }
 

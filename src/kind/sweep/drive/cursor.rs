@@ -133,7 +133,7 @@ impl Drive<'_> {
                 None if self.cursor.place < self.hosts.count() => self.order.get(self.cursor.place),
                 None => return None,
             };
-            if !self.findings.get(index).is_alive() {
+            if !self.is_settled(index) {
                 return Some(index);
             }
             self.advance();

@@ -1,5 +1,7 @@
 //! Asking by ICMP echoes: a session a family, and passes over those that have not answered.
 
+use tokio::time::Instant;
+
 use super::{
     super::{found::Finding, spec::Rate},
     Drive, MOST_UNANSWERED, MOST_UNANSWERED_AT_MAX,
@@ -53,10 +55,12 @@ impl Drive<'_> {
         self.begin_pass();
         let mut unanswered = 0;
         loop {
-            while unanswered < most && self.peek().is_some() {
+            let mut opens = None;
+            while unanswered < most && self.peek().is_some() && opens.is_none() {
                 unanswered += self.submit(sessions).await?;
+                opens = self.near.gate.was_closed();
             }
-            if unanswered == 0 {
+            if unanswered == 0 && opens.is_none() {
                 return Ok(true);
             }
             let (due, [v4, v6]) = (self.due(), &mut *sessions);
@@ -65,7 +69,7 @@ impl Drive<'_> {
                 () = self.cx.cancelled() => return Ok(false),
                 events = next(v4) => events?,
                 events = next(v6) => events?,
-                () = until(due) => vec![],
+                () = until(due.into_iter().chain(opens).min()) => vec![],
             };
             for event in events {
                 unanswered -= self.take(event);
@@ -80,6 +84,7 @@ impl Drive<'_> {
         let mut chunks = [Vec::with_capacity(CHUNK), Vec::new()];
         while chunks.iter().map(Vec::len).sum::<usize>() < CHUNK
             && let Some(index) = self.peek()
+            && self.near.gate.admit(index, Instant::now())
         {
             self.ask(index);
             let peer = self.hosts.peer(index);
@@ -107,10 +112,7 @@ impl Drive<'_> {
             What::Extra => (Finding::alive(Evidence::Echo), None),
             What::Lost(failure) | What::Refused(failure) => (Finding::dead(failure.reason), None),
         };
-        self.findings.note(event.index, finding, rtt);
-        let end = u32::from(event.what != What::Extra);
-        self.progress.done += u64::from(end);
-        end
+        self.note(event.index, finding, rtt, event.what != What::Extra)
     }
 }
 

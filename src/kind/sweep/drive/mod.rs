@@ -2,18 +2,26 @@
 
 mod cursor;
 mod echo;
+mod gate;
+mod link;
 mod progress;
 mod syn;
 mod tcp;
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use self::{
     cursor::{Cursor, Saver},
+    link::Near,
     progress::Progress,
     tcp::most_connections,
 };
+pub(super) use self::{gate::slowest as slowest_gate, link::Seen};
 use super::{
     Sweep,
-    found::Findings,
+    found::{Finding, Findings},
     hosts::Hosts,
     order::Permutation,
     spec::{Method, Order, Rate},
@@ -37,6 +45,7 @@ pub(super) struct Drive<'a> {
     cursor: Cursor,
     saver: Option<Saver>,
     progress: Progress,
+    pub(super) near: Near,
     pub(super) findings: Findings,
     pub(super) packets: u64,
     pub(super) local_drops: u64,
@@ -68,6 +77,7 @@ impl<'a> Drive<'a> {
             cursor: Cursor::default(),
             saver: None,
             progress: Progress::default(),
+            near: Near::default(),
             findings: Findings::new(count),
             packets: 0,
             local_drops: 0,
@@ -95,8 +105,19 @@ impl<'a> Drive<'a> {
         }
     }
 
+    /// How many hosts are still to be asked.
     fn missing(&self) -> u32 {
-        self.hosts.count() - self.findings.alive()
+        self.hosts.count().saturating_sub(self.findings.alive()).saturating_sub(self.near.silent())
+    }
+
+    /// Notes what became of a host; 1 where that ends its asking.
+    fn note(&mut self, index: u32, finding: Finding, rtt: Option<Duration>, is_end: bool) -> u32 {
+        self.findings.note(index, finding, rtt);
+        if is_end {
+            self.near.gate.leave(index, finding.is_alive(), self.sweep.timeout.0, Instant::now());
+            self.progress.done += 1;
+        }
+        u32::from(is_end)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Asking by SYN over raw sockets: an asker a family, and passes over those that have not answered.
 
+use tokio::time::Instant;
+
 use super::{
     super::{found::Finding, spec::Rate},
     Drive, MOST_UNANSWERED, MOST_UNANSWERED_AT_MAX,
@@ -58,10 +60,12 @@ impl Drive<'_> {
             while unanswered < most
                 && askers.iter().flatten().all(|asker| asker.waiting() < MOST_WAITING)
                 && let Some(index) = self.peek()
+                && self.near.gate.admit(index, Instant::now())
             {
                 unanswered += self.hand_over(index, askers);
             }
-            if unanswered == 0 {
+            let opens = self.near.gate.was_closed();
+            if unanswered == 0 && opens.is_none() {
                 return true;
             }
             let (due, [v4, v6]) = (self.due(), &mut *askers);
@@ -70,7 +74,7 @@ impl Drive<'_> {
                 () = self.cx.cancelled() => return false,
                 events = next(v4) => events,
                 events = next(v6) => events,
-                () = until(due) => vec![],
+                () = until(due.into_iter().chain(opens).min()) => vec![],
             };
             for event in events {
                 unanswered -= self.take_answer(event);
@@ -100,12 +104,11 @@ impl Drive<'_> {
             What::Extra { is_open } => (alive(is_open), None),
             What::Lost(failure) | What::Refused(failure) => (Finding::dead(failure.reason), None),
         };
-        if let Some(index) = self.hosts.number(peer) {
-            self.findings.note(index, finding, rtt);
-        }
         let is_end = !matches!(what, What::Extra { .. });
-        self.progress.done += u64::from(is_end);
-        u32::from(is_end)
+        match self.hosts.index(peer.address, peer.scope) {
+            Some(index) => self.note(index, finding, rtt, is_end),
+            None => u32::from(is_end),
+        }
     }
 }
 

@@ -53,6 +53,9 @@ impl Drive<'_> {
                 if at > now() {
                     wake = Some(start + Duration::from_nanos(at));
                     break;
+                } else if !self.near.gate.admit(index, Instant::now()) {
+                    wake = self.near.gate.was_closed();
+                    break;
                 } else {
                     self.ask(index);
                     pacer.sent(address.ip(), now());
@@ -70,8 +73,7 @@ impl Drive<'_> {
                 biased;
                 () = self.cx.cancelled() => return false,
                 Some(Ok((index, (finding, rtt)))) = tasks.join_next() => {
-                    self.findings.note(index, finding, rtt);
-                    self.progress.done += 1;
+                    self.note(index, finding, rtt, true);
                 }
                 () = sleep_until(wake.unwrap_or(start)), if wake.is_some() => {}
                 () = until(due) => {}

@@ -1,0 +1,326 @@
+//! Asking the hosts of the machine's own links by ARP and neighbour solicitations, before anything else is sent to them:
+//! who has no station there takes no place in the kernel's neighbour table. Not what is asked of those that answered.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
+
+use super::{
+    super::{found::Finding, hosts::name, spec::Method},
+    Drive,
+    gate::{Gate, MOST_UNRESOLVED},
+};
+use crate::{
+    kind::Error,
+    net::{
+        icmp::{
+            Peer,
+            clock::{self, Moment},
+            pace::Pacer,
+        },
+        neighbour::{self, Answer, Asker, Mac, Routes, Way},
+        reason_of,
+    },
+    outcome::{Evidence, Notice, Reason},
+};
+
+/// The hosts of the machine's own links.
+#[derive(Debug, Default)]
+pub(in super::super) struct Near {
+    asker: Option<Asker>,
+    /// Whom this asks, and those that can be asked by the kernel alone are the gate's.
+    asked: HashMap<u32, Asked>,
+    /// Who answered.
+    pub(in super::super) seen: BTreeMap<u32, Seen>,
+    pub(super) gate: Gate,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    link: usize,
+    /// When it was asked last.
+    sent: Option<Moment>,
+}
+
+/// A host whose station answered.
+#[derive(Clone, Debug)]
+pub(in super::super) struct Seen {
+    /// The station that was first.
+    pub(in super::super) mac: Mac,
+    /// Other stations that say that the address is theirs.
+    pub(in super::super) others: Vec<Mac>,
+    rtt: Duration,
+}
+
+/// Where each host is, as far as it matters here; hosts by number, in the order of the sweep.
+#[derive(Debug, Default)]
+struct Places {
+    /// On a link with this number.
+    links: Vec<(u32, usize)>,
+    /// On a link where the kernel alone can ask.
+    guarded: Vec<u32>,
+    here: Vec<u32>,
+    elsewhere: Vec<u32>,
+}
+
+/// Packets that are sent before answers are read again.
+const BATCH: usize = 64;
+/// How long a second station may take to answer for an address when all have been found.
+const LINGER: u64 = 10_000_000;
+const PAUSE: u64 = 1_000_000;
+/// How often a pass is made anew because this machine lost answers.
+const MOST_REPEATS: u32 = 10;
+/// Stations that are kept beyond the first, for one address.
+const MOST_OTHERS: usize = 4;
+/// How many hosts a message names.
+const NAMED: usize = 5;
+
+impl Near {
+    /// How many of those that were asked have not answered.
+    pub(super) fn silent(&self) -> u32 {
+        u32::try_from(self.asked.len() - self.seen.len()).unwrap_or(u32::MAX)
+    }
+}
+
+impl Drive<'_> {
+    /// Asks all hosts of links. Fails where `method: arp` cannot be done; other methods go on without it.
+    pub(in super::super) async fn link(&mut self) -> Result<(), Error> {
+        let only = self.sweep.method == Method::Arp;
+        let routes = match self.routes().await {
+            Ok(routes) => routes,
+            Err(error) if only => return Err(error),
+            Err(_) => return Ok(()),
+        };
+        let mut places = self.places(&routes);
+        if only {
+            self.refuse(&places);
+        }
+        let families = [false, true].into_iter().zip(self.hosts.families()).filter(|(_, there)| *there);
+        let tables = families.filter_map(|(v6, _)| neighbour::table(v6).ok());
+        let room = tables.map(neighbour::Table::room).min().unwrap_or(MOST_UNRESOLVED);
+        self.near.gate.set_room(room);
+        match self.knock(&routes, &places) {
+            Ok(asker) => self.near.asker = Some(asker),
+            Err(error) if only => return Err(error.into()),
+            Err(_) => places.guarded.extend(places.links.drain(..).map(|(index, _)| index)),
+        }
+        places.guarded.iter().for_each(|index| self.near.gate.add(*index, false));
+        if !places.links.is_empty() {
+            self.ask_links(&places.links).await;
+        }
+        self.pass_on(room);
+        Ok(())
+    }
+
+    /// Whether a host needs no more asking: it is alive, or no station of its link has it.
+    pub(super) fn is_settled(&self, index: u32) -> bool {
+        let silent = || self.near.asked.contains_key(&index) && !self.near.seen.contains_key(&index);
+        self.findings.get(index).is_alive() || silent()
+    }
+
+    /// Takes the last answers, and notes who is alive by them alone.
+    pub(in super::super) fn settle(&mut self) {
+        self.hear();
+        if matches!(self.sweep.method, Method::Auto | Method::Arp) {
+            self.note_seen(0);
+        }
+        if let Some(asker) = self.near.asker.take() {
+            // The kernel waits until no processor reads them any more; the room's thread need not.
+            drop(tokio::task::spawn_blocking(move || drop(asker)));
+        }
+    }
+
+    async fn routes(&self) -> Result<Routes, Error> {
+        let interfaces = self.cx.shared().interfaces.current().await?;
+        Ok(neighbour::routes(&interfaces).await?)
+    }
+
+    fn places(&self, routes: &Routes) -> Places {
+        let mut places = Places::default();
+        let only = self.sweep.method == Method::Arp;
+        if !only && !self.hosts.ranges().any(|(first, last)| routes.touches(first, last)) {
+            return places;
+        }
+        for index in self.order.iter() {
+            // An earlier process may have found it.
+            if self.findings.get(index).is_alive() {
+                continue;
+            }
+            let peer = self.hosts.peer(index);
+            match routes.way(peer) {
+                Way::Link(link) if !only && routes.is_by_hand(link, peer.address) => {}
+                Way::Link(link) if routes.links()[link].mac.is_some() => places.links.push((index, link)),
+                Way::Link(_) if !only => places.guarded.push(index),
+                Way::Here if only => places.here.push(index),
+                _ if only => places.elsewhere.push(index),
+                _ => {}
+            }
+        }
+        places
+    }
+
+    /// With `method: arp` this machine itself is alive without asking, and what is on no link cannot be asked.
+    fn refuse(&mut self, places: &Places) {
+        for index in &places.here {
+            self.findings.note(*index, alive(self.hosts.peer(*index)), None);
+        }
+        for index in &places.elsewhere {
+            self.findings.note(*index, Finding::dead(Reason::NoRoute), None);
+        }
+        if !places.elsewhere.is_empty() {
+            let mut few = places.elsewhere.clone();
+            few.sort_unstable();
+            few.truncate(NAMED);
+            let named: Vec<_> = few.iter().map(|index| name(self.hosts.peer(*index))).collect();
+            let more = if places.elsewhere.len() > NAMED { ", …" } else { "" };
+            let message = format!(
+                "`method: arp` asks nobody beyond the links of this machine: {}{more}; use `icmp` for such targets",
+                named.join(", ")
+            );
+            self.cx.notice(Notice::Warning { message });
+        }
+    }
+
+    /// Opens the sockets that these hosts need.
+    fn knock(&self, routes: &Routes, places: &Places) -> Result<Asker, crate::net::Error> {
+        let doors: BTreeSet<_> = places
+            .links
+            .iter()
+            .map(|(index, link)| (*link, self.hosts.peer(*index).address.is_ipv6()))
+            .collect();
+        Asker::open(doors.into_iter().filter_map(|(number, v6)| {
+            let link = &routes.links()[number];
+            link.mac.map(|mac| (number, v6, mac, link))
+        }))
+    }
+
+    /// Makes the passes. What answered nobody is dead, unless the run was cancelled.
+    async fn ask_links(&mut self, links: &[(u32, usize)]) {
+        self.near.asked =
+            links.iter().map(|(index, link)| (*index, Asked { link: *link, sent: None })).collect();
+        let mut pacer = Pacer::new(self.pace(false), clock::now().monotonic);
+        let (mut passes, mut repeats, mut lost) = (0, 0, false);
+        while passes < self.sweep.passes.0 && self.near.seen.len() < links.len() {
+            if !self.link_pass(links, &mut pacer).await {
+                return;
+            }
+            let drops = self.near.asker.as_mut().map_or(0, Asker::new_drops);
+            self.local_drops += u64::from(drops);
+            lost = drops > 0;
+            if lost && repeats < MOST_REPEATS {
+                repeats += 1;
+            } else {
+                passes += 1;
+            }
+        }
+        let silence = Finding::dead(if lost { Reason::LocalLoss } else { Reason::Timeout });
+        for (index, _) in links.iter().filter(|(index, _)| !self.near.seen.contains_key(index)) {
+            self.findings.note(*index, silence, None);
+        }
+    }
+
+    /// Asks each host that has not answered, and waits; whether the run goes on.
+    async fn link_pass(&mut self, links: &[(u32, usize)], pacer: &mut Pacer) -> bool {
+        let missing = links.len() - self.near.seen.len();
+        self.progress.total += missing as u64;
+        let (mut left, mut last) = (links, clock::now().monotonic);
+        let timeout = u64::try_from(self.sweep.timeout.0.as_nanos()).unwrap_or(u64::MAX);
+        loop {
+            self.hear();
+            let now = clock::now().monotonic;
+            let wake = if let Some(at) = self.ask_some(&mut left, pacer, &mut last) {
+                at
+            } else {
+                let all = self.near.seen.len() == links.len();
+                let end = last.saturating_add(if all { LINGER.min(timeout) } else { timeout });
+                if now >= end {
+                    return true;
+                }
+                end
+            };
+            let Some(asker) = &self.near.asker else { return true };
+            tokio::select! {
+                biased;
+                () = self.cx.cancelled() => return false,
+                () = asker.readable() => {}
+                () = tokio::time::sleep(Duration::from_nanos(wake.saturating_sub(now))) => {}
+            }
+            self.progress.tell(self.cx);
+        }
+    }
+
+    /// Asks the next hosts; when to go on, `None` where all were asked.
+    fn ask_some(&mut self, left: &mut &[(u32, usize)], pacer: &mut Pacer, last: &mut u64) -> Option<u64> {
+        for _ in 0..BATCH {
+            let ((index, link), rest) = left.split_first()?;
+            if self.near.seen.contains_key(index) {
+                *left = rest;
+                continue;
+            }
+            let (peer, now) = (self.hosts.peer(*index), clock::now());
+            let at = pacer.next().max(pacer.next_to(peer.address));
+            if at > now.monotonic {
+                return Some(at);
+            }
+            let sent = self.near.asker.as_ref()?.ask(*link, peer.address);
+            match &sent {
+                Err(error)
+                    if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM)) =>
+                {
+                    return Some(now.monotonic + PAUSE);
+                }
+                Err(error) => self.findings.note(*index, Finding::dead(reason_of(error)), None),
+                Ok(()) => {
+                    self.near.asked.insert(*index, Asked { link: *link, sent: Some(now) });
+                    self.packets += 1;
+                }
+            }
+            pacer.sent(peer.address, now.monotonic);
+            (*left, *last) = (rest, now.monotonic);
+            self.progress.done += 1;
+        }
+        Some(0)
+    }
+
+    /// Reads what has come. An answer counts only for a host that was asked, at the link where it was asked.
+    fn hear(&mut self) {
+        let mut answers = vec![];
+        if let Some(asker) = &mut self.near.asker {
+            asker.receive(&mut answers);
+        }
+        let read = clock::now();
+        for Answer { link, interface, address, mac, stamp } in answers {
+            let Some(index) = self.hosts.index(address, interface) else { continue };
+            let asked = self.near.asked.get(&index).filter(|asked| asked.link == link);
+            let Some(sent) = asked.and_then(|asked| asked.sent) else { continue };
+            let rtt = clock::round_trip(sent, stamp, read);
+            let seen = self.near.seen.entry(index).or_insert_with(|| Seen { mac, rtt, others: vec![] });
+            if seen.mac != mac && !seen.others.contains(&mac) && seen.others.len() < MOST_OTHERS {
+                seen.others.push(mac);
+            }
+        }
+    }
+
+    /// Notes those that answered as alive where nothing more is asked of them; the others come to the gate.
+    fn pass_on(&mut self, room: usize) {
+        match self.sweep.method {
+            Method::Arp => self.note_seen(0),
+            Method::Auto => self.note_seen(room),
+            Method::Icmp | Method::Tcp(_) => {}
+        }
+        self.near.seen.keys().for_each(|index| self.near.gate.add(*index, true));
+    }
+
+    /// Notes those that answered as alive, but for the first so many.
+    fn note_seen(&mut self, but: usize) {
+        for (index, seen) in self.near.seen.iter().skip(but) {
+            let finding = alive(self.hosts.peer(*index));
+            self.findings.note(*index, finding, Some(seen.rtt));
+        }
+    }
+}
+
+fn alive(peer: Peer) -> Finding {
+    Finding::alive(if peer.address.is_ipv6() { Evidence::Nd } else { Evidence::Arp })
+}
