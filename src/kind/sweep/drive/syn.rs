@@ -77,7 +77,7 @@ impl Drive<'_> {
             for event in events {
                 unanswered -= self.take_answer(event);
             }
-            self.progress.tell(self.cx);
+            self.progress.tell(self.cx, self.findings.alive());
         }
     }
 

@@ -79,7 +79,7 @@ impl Drive<'_> {
                 }
                 () = sleep_until(wake.unwrap_or(start)), if wake.is_some() => {}
             }
-            self.progress.tell(self.cx);
+            self.progress.tell(self.cx, self.findings.alive());
         }
     }
 }
