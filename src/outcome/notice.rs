@@ -69,6 +69,8 @@ pub enum Notice {
         total: u64,
         /// What they are, such as `probes`.
         what: &'static str,
+        /// Hosts found alive so far; `None` where none are looked for.
+        alive: Option<u64>,
     },
     /// Something worth knowing that is nothing to mend, such as where a run goes on from.
     Remark {

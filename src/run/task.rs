@@ -17,6 +17,7 @@ use crate::{
     context::{Memory, Shared, Stop},
     event::{Event, Finished, JobRef},
     job::Job,
+    kind,
     meter::Meters,
     net::{self, listen::Listener},
     outcome::{Outcome, Reason, Verdict},
@@ -162,7 +163,8 @@ impl Run {
         let result = match found {
             Found::Returned(result) => result,
             Found::Overdue(result) => {
-                return self.overdue(result.map(|result| judge(result, measures, expect)));
+                let found = result.as_ref().and_then(findings);
+                return self.overdue(result.map(|result| judge(result, measures, expect)), found);
             }
             Found::Panicked(message) => {
                 let message = format!("a defect of this program: {message}");
@@ -174,11 +176,12 @@ impl Run {
                 return Judgement::without_outcome(Verdict::Errored, Reason::Cancelled, message);
             }
         };
+        let found = findings(&result);
         let judged = judge(result, measures, expect);
         if !self.is_service() {
-            let ended = "ended from outside before it was done";
             return if cancelled {
-                judged.overruled(Verdict::Errored, Reason::Cancelled, ended)
+                let message = with_findings("ended from outside before it was done", found);
+                judged.overruled(Verdict::Errored, Reason::Cancelled, message)
             } else {
                 judged
             };
@@ -195,14 +198,27 @@ impl Run {
     }
 
     /// A run beyond its deadline has failed, whatever it still says.
-    fn overdue(&self, late: Option<Judgement>) -> Judgement {
+    fn overdue(&self, late: Option<Judgement>, found: Option<String>) -> Judgement {
         let bound = self.job.run_timeout.unwrap_or_default();
         let message = format!("did not end within its `run_timeout` of {bound}");
         match late {
-            Some(judged) => judged.overruled(Verdict::Failed, Reason::Timeout, message),
+            Some(judged) => {
+                judged.overruled(Verdict::Failed, Reason::Timeout, with_findings(&message, found))
+            }
             None => Judgement::without_outcome(Verdict::Failed, Reason::Timeout, message),
         }
     }
+}
+
+/// What a room that was cut short had found; that it was cut short is said by others.
+fn findings(result: &Result<Outcome, kind::Error>) -> Option<String> {
+    let outcome = result.as_ref().ok().filter(|outcome| outcome.reason != Some(Reason::Cancelled))?;
+    outcome.message.clone()
+}
+
+/// Why a run was cut short, and what it had found until then.
+fn with_findings(why: &str, found: Option<String>) -> String {
+    found.map_or_else(|| why.to_owned(), |found| format!("{why}: {found}"))
 }
 
 /// Opens all that a job listens on.

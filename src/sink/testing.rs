@@ -132,7 +132,7 @@ pub fn notices() -> Vec<Event> {
                 message: "connection refused".into(),
             },
         ),
-        on("sweep", Notice::Progress { done: 5, total: 10, what: "probes" }),
+        on("sweep", Notice::Progress { done: 5, total: 10, what: "probes", alive: Some(3) }),
         on("forward", Notice::Warning { message: "out of descriptors: accepting again in 100 ms".into() }),
     ]
 }

@@ -270,3 +270,10 @@ pub fn register(socket: OwnedFd, interest: Interest) -> io::Result<AsyncFd<Owned
     let registered = unsafe { AsyncFd::register_with_interest(socket, interest) };
     registered.map_err(|error| error.into_parts().1)
 }
+
+/// Registers a socket for as long as somebody waits for it.
+pub fn watch(socket: BorrowedFd<'_>, interest: Interest) -> io::Result<AsyncFd<BorrowedFd<'_>>> {
+    // SAFETY: a `BorrowedFd` is open and the same descriptor for as long as it lives.
+    let registered = unsafe { AsyncFd::register_with_interest(socket, interest) };
+    registered.map_err(|error| error.into_parts().1)
+}

@@ -47,10 +47,15 @@ impl Finding {
         self != Self::UNKNOWN
     }
 
+    /// Whether it was asked as often as it should.
+    pub(super) fn is_settled(self) -> bool {
+        self.is_asked() && self.0 & SO_FAR == 0
+    }
+
     /// Its state as it is told; `None` where it was not asked as often as it should, or where our own losses keep us from
     /// saying.
     pub(super) fn state(self) -> Option<HostState> {
-        if self.0 & SO_FAR == 0 { self.state_so_far() } else { None }
+        if self.is_settled() { self.state_so_far() } else { None }
     }
 
     fn state_so_far(self) -> Option<HostState> {

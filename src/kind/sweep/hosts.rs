@@ -22,8 +22,19 @@ pub(super) struct Hosts {
     set: AddressSet,
     scoped: Vec<Peer>,
     shard: Shard,
-    /// Names that did not resolve, with the sentence why: targets that nothing can be sent to.
-    pub(super) unresolved: Vec<(String, String)>,
+    /// Targets that nothing can be sent to.
+    pub(super) unresolved: Vec<Unresolved>,
+}
+
+/// A name that did not resolve, or an address behind an interface that is not there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Unresolved {
+    /// As the file gives it.
+    pub(super) name: String,
+    /// A sentence.
+    pub(super) why: String,
+    /// The closed word for it.
+    pub(super) reason: Reason,
 }
 
 /// What some entries stand for.
@@ -31,8 +42,7 @@ pub(super) struct Hosts {
 struct Found {
     ranges: Vec<(IpAddr, IpAddr)>,
     peers: Vec<Peer>,
-    /// Names that did not resolve, and why.
-    names: Vec<(String, String)>,
+    unresolved: Vec<Unresolved>,
 }
 
 /// The longest file of targets, in bytes.
@@ -56,11 +66,11 @@ impl Hosts {
         wanted.peers.retain(|peer| !unwanted.peers.contains(peer) && !out.contains(peer.address));
         wanted.peers.sort_unstable();
         wanted.peers.dedup();
-        wanted.names.sort_unstable();
-        wanted.names.dedup_by(|one, other| one.0 == other.0);
-        wanted.names.retain(|(name, _)| !unwanted.names.iter().any(|(out, _)| out == name));
+        wanted.unresolved.sort_unstable();
+        wanted.unresolved.dedup_by(|one, other| one.name == other.name);
+        wanted.unresolved.retain(|one| unwanted.unresolved.iter().all(|out| out.name != one.name));
         let shard = sweep.shard.unwrap_or_default();
-        let hosts = Self { set, scoped: wanted.peers, shard, unresolved: wanted.names };
+        let hosts = Self { set, scoped: wanted.peers, shard, unresolved: wanted.unresolved };
         hosts.check(sweep)
     }
 
@@ -72,9 +82,14 @@ impl Hosts {
             return Err(cannot(Reason::Resources, message, "write fewer, or raise `max_targets`"));
         }
         match (all, self.unresolved.first()) {
-            (0, Some((name, why))) => {
+            (0, Some(Unresolved { name, why, reason: Reason::Dns })) => {
                 Err(net::Error::Resolve { host: name.clone(), why: why.clone() }.into())
             }
+            (0, Some(Unresolved { name, why, reason })) => Err(cannot(
+                *reason,
+                format!("{name}: {why}"),
+                "`ip link` lists the interfaces of this machine",
+            )),
             (0, None) => Err(cannot(Reason::Io, "no target is left to sweep".into(), "look at `exclude`")),
             _ => {
                 // Names are numbered on, so that each is told by one shard.
@@ -179,14 +194,16 @@ async fn gather(entries: &[Targets], edges: bool, cx: &Context) -> Result<Found,
         match look_up.await {
             Ok((_, Ok(Ok(addresses)))) => found.add(Peer::from(addresses[0])),
             Ok((host, Ok(Err(error)))) => {
+                let reason = error.reason();
                 let why = match error {
                     net::Error::Resolve { why, .. } => why,
                     other => other.to_string(),
                 };
-                found.names.push((host.to_string(), why));
+                found.unresolved.push(Unresolved { name: host.to_string(), why, reason });
             }
             Ok((host, Err(_))) => {
-                found.names.push((host.to_string(), "no answer from the name servers".to_owned()));
+                let why = "no answer from the name servers".to_owned();
+                found.unresolved.push(Unresolved { name: host.to_string(), why, reason: Reason::Dns });
             }
             Err(error) => return Err(cannot(Reason::Bug, format!("look a name up: {error}"), "report it")),
         }

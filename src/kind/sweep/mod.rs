@@ -112,9 +112,7 @@ impl Kind for Sweep {
     async fn run(&self, cx: &Context) -> Result<Outcome, Error> {
         let hosts = tokio::select! {
             hosts = Hosts::collect(self, cx) => hosts?,
-            () = cx.cancelled() => {
-                return Err(Error::Cannot { reason: Reason::Cancelled, message: "cancelled".into(), hint: None });
-            }
+            () = cx.cancelled() => return Ok(tell::nothing()),
         };
         let mut drive = Drive::new(self, cx, &hosts)?;
         let method = self.ask(cx, &mut drive).await?;

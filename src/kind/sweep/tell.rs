@@ -8,7 +8,7 @@ use super::{
     CHANGES, HOSTS, LOCAL_DROPS, PACKETS, Sweep,
     drive::Drive,
     found::Findings,
-    hosts::{Hosts, name},
+    hosts::{Hosts, Unresolved, name},
     memory::{Change, Memory},
     spec::{Method, Telling},
     stations,
@@ -62,8 +62,14 @@ pub(super) fn outcome(sweep: &Sweep, cx: &Context, hosts: &Hosts, drive: &Drive,
         notice(cx, hosts, findings, &changes);
     }
     let mut outcome = Outcome::passed(samples).with_detail(detail(hosts, drive, &told));
-    (outcome.reason, outcome.message) = dead(hosts, findings);
+    (outcome.reason, outcome.message) = summary(cx, hosts, findings);
     outcome
+}
+
+/// The outcome of a sweep that was ended before it knew its hosts.
+pub(super) fn nothing() -> Outcome {
+    let message = "partial: no host was asked, the targets were still being looked up";
+    Outcome { message: Some(message.to_owned()), ..Outcome::passed(Samples::default()) }
 }
 
 fn count(findings: &Findings, hosts: &Hosts, changes: &[Change]) -> Counts {
@@ -138,8 +144,8 @@ fn detail(hosts: &Hosts, drive: &Drive, told: &[u32]) -> Value {
     let mut list: Vec<_> = told.iter().filter_map(|index| record(hosts, drive, *index)).collect();
     if !told.is_empty() {
         let unresolved = hosts.unresolved.iter();
-        list.extend(unresolved.map(|(name, _)| {
-            json!({ "host": name, "state": HostState::Silent.as_str(), "reason": Reason::Dns.as_str() })
+        list.extend(unresolved.map(|Unresolved { name, reason, .. }| {
+            json!({ "host": name, "state": HostState::Silent.as_str(), "reason": reason.as_str() })
         }));
     }
     json!({ "hosts": list })
@@ -163,30 +169,47 @@ fn record(hosts: &Hosts, drive: &Drive, index: u32) -> Option<Value> {
     Some(record)
 }
 
-/// The commonest reason of the dead, and a sentence that names some of them.
-fn dead(hosts: &Hosts, findings: &Findings) -> (Option<Reason>, Option<String>) {
-    let (mut reasons, mut named, mut count) = (BTreeMap::<Reason, u64>::new(), vec![], 0u64);
+/// The commonest reason of those that were not found alive, and a sentence: how far a sweep came that was cut short, and
+/// some of the dead.
+fn summary(cx: &Context, hosts: &Hosts, findings: &Findings) -> (Option<Reason>, Option<String>) {
+    let (mut reasons, mut named) = (BTreeMap::<Reason, u64>::new(), vec![]);
+    let (mut dead, mut unknown, mut asked, mut settled) = (0u64, 0u64, 0u32, true);
     for (index, finding) in findings.iter() {
-        if let Some(reason) = finding.reason() {
-            *reasons.entry(reason).or_default() += 1;
-            count += 1;
-            if named.len() < NAMED {
-                named.push(format!("{} ({reason})", name(hosts.peer(index))));
-            }
+        asked += u32::from(finding.is_asked());
+        settled &= finding.is_settled();
+        let Some(reason) = finding.reason().filter(|_| finding.is_settled()) else { continue };
+        *reasons.entry(reason).or_default() += 1;
+        if finding.state().is_none() {
+            unknown += 1;
+            continue;
+        }
+        dead += 1;
+        if named.len() < NAMED {
+            named.push(format!("{} ({reason})", name(hosts.peer(index))));
         }
     }
-    for (name, why) in &hosts.unresolved {
-        *reasons.entry(Reason::Dns).or_default() += 1;
-        count += 1;
+    for Unresolved { name, why, reason } in &hosts.unresolved {
+        *reasons.entry(*reason).or_default() += 1;
+        dead += 1;
         // A name that is wrong is told before hosts that are silent.
         named.insert(0, format!("{name} ({why})"));
         named.truncate(NAMED);
     }
     let commonest = reasons.into_iter().max_by_key(|(_, count)| *count).map(|(reason, _)| reason);
-    let more = if count > named.len() as u64 { ", …" } else { "" };
-    let message = commonest.map(|_| {
-        let all = u64::from(hosts.count()) + hosts.unresolved.len() as u64;
-        format!("{count} of {all} hosts are dead: {}{more}", named.join(", "))
-    });
-    (commonest, message)
+    let all = u64::from(hosts.count()) + hosts.unresolved.len() as u64;
+    let mut parts = vec![];
+    if !settled && cx.stop().cancel.is_cancelled() {
+        let (count, alive) = (hosts.count(), findings.alive());
+        parts.push(format!("partial: {asked} of {count} hosts were looked at, {alive} alive"));
+    }
+    if dead > 0 {
+        let more = if dead > named.len() as u64 { ", …" } else { "" };
+        parts.push(format!("{dead} of {all} hosts are dead: {}{more}", named.join(", ")));
+    }
+    if unknown > 0 {
+        parts.push(format!(
+            "{unknown} of {all} hosts could not be asked, since this machine lost or lacked something"
+        ));
+    }
+    (commonest, Some(parts.join("; ")).filter(|text| !text.is_empty()))
 }

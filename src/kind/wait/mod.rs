@@ -195,7 +195,7 @@ async fn tick(cx: &Context, started: Instant, timeout: Duration) -> Infallible {
     loop {
         clock.tick().await;
         let done = started.elapsed().as_secs();
-        cx.notice(Notice::Progress { done, total: timeout.as_secs(), what: "seconds" });
+        cx.notice(Notice::Progress { done, total: timeout.as_secs(), what: "seconds", alive: None });
     }
 }
 

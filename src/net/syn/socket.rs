@@ -17,7 +17,7 @@ use nix::{
     },
 };
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
-use tokio::io::{Interest, unix::AsyncFd};
+use tokio::io::Interest;
 
 use super::packet::{self, Answer, Quote};
 use crate::{
@@ -35,7 +35,7 @@ use crate::{
 
 /// A raw socket of one family.
 pub(super) struct SynSocket {
-    socket: AsyncFd<OwnedFd>,
+    socket: OwnedFd,
     v6: bool,
     /// Asked for the source of each packet; nothing is sent over it.
     routes: Socket,
@@ -61,7 +61,7 @@ const PORTS: usize = 8;
 /// What we want of the receive buffer: room for many thousands of answers.
 const WANTED_BUFFER: usize = 8 << 20;
 /// What an answer costs of the receive buffer, measured.
-const ANSWER_COST: usize = 1280;
+const ANSWER_COST: usize = 834;
 /// The longest headers, and a little data.
 const SLOT: usize = 256;
 const CONTROL: usize = 512;
@@ -92,41 +92,41 @@ impl SynSocket {
             socket.set_recv_buffer_size(WANTED_BUFFER)?;
         }
         let drops = sys::icmp::drops(&socket)?;
-        let socket = sys::datagram::register(socket.into(), Interest::READABLE.add(Interest::ERROR))?;
-        let (batch, control) = (Batch::new(sys::datagram::MOST * SLOT), vec![0; CONTROL]);
+        let (socket, batch, control) =
+            (socket.into(), Batch::new(sys::datagram::MOST * SLOT), vec![0; CONTROL]);
         Ok(Self { socket, v6, routes, _holders: holders, ports, batch, control, drops })
     }
 
     /// How many answers the receive buffer holds, with room to spare.
     pub(super) fn window(&self) -> usize {
-        let bytes = nix::sys::socket::getsockopt(&self.socket.get_ref(), sockopt::RcvBuf).unwrap_or_default();
+        let bytes = nix::sys::socket::getsockopt(&self.socket, sockopt::RcvBuf).unwrap_or_default();
         (bytes / (2 * ANSWER_COST)).max(1)
     }
 
     /// Asks for another receive buffer; the kernel has a least size of its own.
     pub(super) fn set_buffer(&self, bytes: usize) -> io::Result<()> {
-        Ok(setsockopt(&self.socket.get_ref(), sockopt::RcvBuf, &bytes)?)
+        Ok(setsockopt(&self.socket, sockopt::RcvBuf, &bytes)?)
     }
 
     /// How many packets this machine has lost before we could read them, since the last time we asked.
     pub(super) fn new_drops(&mut self) -> u32 {
-        let drops = sys::icmp::drops(self.socket.get_ref()).unwrap_or(self.drops);
+        let drops = sys::icmp::drops(&self.socket).unwrap_or(self.drops);
         let fresh = drops.wrapping_sub(self.drops);
         self.drops = drops;
         fresh
     }
 
-    /// Waits until something has come since it was last read.
-    pub(super) async fn ready(&self) {
+    /// Waits until something is there to be read. Only then does the runtime look at the socket: while much comes, each
+    /// packet would wake a thread that has nothing to do.
+    pub(super) async fn ready(&self) -> io::Result<()> {
         let interest = Interest::READABLE.add(Interest::ERROR);
-        if let Ok(mut ready) = self.socket.ready(interest).await {
-            ready.clear_ready();
-        }
+        let watched = sys::datagram::watch(self.socket.as_fd(), interest)?;
+        watched.ready(interest).await.map(drop)
     }
 
     /// Reads a batch; hands over each answer, and `None` for what is none. Whether more may wait.
     pub(super) fn receive(&mut self, mut take: impl FnMut(Option<Arrived>)) -> io::Result<bool> {
-        let more = match self.batch.receive(self.socket.get_ref().as_fd(), SLOT, true) {
+        let more = match self.batch.receive(self.socket.as_fd(), SLOT, true) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             other => other?,
         };
@@ -146,7 +146,7 @@ impl SynSocket {
         let mut buffer = [0; SLOT];
         let mut parts = [IoSliceMut::new(&mut buffer)];
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_ERRQUEUE;
-        let fd = self.socket.get_ref().as_raw_fd();
+        let fd = self.socket.as_raw_fd();
         let message = recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut self.control), flags).ok()?;
         let mut failure = Failure { reason: Reason::Io, offender: None, local: true };
         for part in message.cmsgs().into_iter().flatten() {
@@ -195,7 +195,7 @@ impl SynSocket {
         let control = info.as_ref().map(ControlMessage::Ipv4PacketInfo);
         let mut empty_handed = 0;
         for _ in 0..MOST_TRIES {
-            let fd = self.socket.get_ref().as_raw_fd();
+            let fd = self.socket.as_raw_fd();
             match sendmsg(fd, &parts, control.as_slice(), flags, Some(&to)) {
                 Ok(_) => return Ok(()),
                 Err(Errno::EINTR) => {}

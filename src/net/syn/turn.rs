@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::{
     task::yield_now,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::{
@@ -59,8 +59,14 @@ impl Asker {
         let until = wake.into_iter().chain(overdue).min();
         let now = clock::now().monotonic;
         let until = until.map(|until| Instant::now() + Duration::from_nanos(until.saturating_sub(now)));
+        let ready = async {
+            // Where the runtime cannot watch it, a short sleep does.
+            if self.socket.ready().await.is_err() {
+                sleep(Duration::from_nanos(PAUSE)).await;
+            }
+        };
         tokio::select! {
-            () = self.socket.ready() => {}
+            () = ready => {}
             () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {}
         }
     }

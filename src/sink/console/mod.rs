@@ -205,7 +205,7 @@ impl Console {
     /// What goes beside the findings: progress and warnings.
     fn aside(&mut self, job: &JobRef, notice: &Notice) {
         match notice {
-            Notice::Progress { done, total, what } => self.progress.show(*done, *total, what),
+            Notice::Progress { done, total, what, alive } => self.progress.show(*done, *total, what, *alive),
             Notice::Remark { message } | Notice::Warning { message } => {
                 self.complain(&format!("{} ({}): {}", job.name, job.kind, sentence(message)));
             }

@@ -207,8 +207,8 @@ fn noticed(time: Timestamp, level: Level, job: &JobRef, run_id: &str, notice: &N
             .put("from", (!from.is_empty()).then_some(*from))
             .put("to", *to)
             .put("message", sentence(message)),
-        Notice::Progress { done, total, what } => {
-            start("progress").put("done", *done).put("total", *total).put("what", *what)
+        Notice::Progress { done, total, what, alive } => {
+            start("progress").put("done", *done).put("total", *total).put("what", *what).put("alive", *alive)
         }
         Notice::Remark { message } | Notice::Warning { message } => {
             start("diagnostic").put("message", sentence(message))

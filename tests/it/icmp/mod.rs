@@ -2,6 +2,7 @@
 //! in which truth, time, forgery, errors, rights and grammar are numbered.
 
 mod forgery;
+mod interrupt;
 mod onlink;
 mod peer;
 mod ping;

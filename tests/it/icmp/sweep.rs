@@ -236,7 +236,7 @@ fn names_files_interfaces_and_excludes_make_the_set() {
 }
 
 /// A context of a job with what its earlier runs kept.
-fn context_at(base: Arc<Path>, shared: &Arc<Shared>, memory: Memory) -> (Context, Arc<Recorder>) {
+pub(super) fn context_at(base: Arc<Path>, shared: &Arc<Shared>, memory: Memory) -> (Context, Arc<Recorder>) {
     let recorder = Arc::new(Recorder::default());
     let name: Arc<str> = "test".into();
     let parts = Parts {

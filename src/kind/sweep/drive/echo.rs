@@ -74,7 +74,7 @@ impl Drive<'_> {
             for event in events {
                 unanswered -= self.take(event);
             }
-            self.progress.tell(self.cx);
+            self.progress.tell(self.cx, self.findings.alive());
             self.save_if_due(|| counted(sessions));
         }
     }

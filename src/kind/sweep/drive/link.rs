@@ -246,7 +246,7 @@ impl Drive<'_> {
                 () = asker.readable() => {}
                 () = tokio::time::sleep(Duration::from_nanos(wake.saturating_sub(now))) => {}
             }
-            self.progress.tell(self.cx);
+            self.progress.tell(self.cx, self.findings.alive());
         }
     }
 

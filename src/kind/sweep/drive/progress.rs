@@ -17,11 +17,16 @@ pub(super) struct Progress {
 const TELL_EVERY: Duration = Duration::from_millis(200);
 
 impl Progress {
-    pub(super) fn tell(&mut self, cx: &Context) {
+    pub(super) fn tell(&mut self, cx: &Context, alive: u32) {
         if self.told.is_some_and(|told| told.elapsed() < TELL_EVERY) {
             return;
         }
         self.told = Some(Instant::now());
-        cx.notice(Notice::Progress { done: self.done, total: self.total, what: "probes" });
+        cx.notice(Notice::Progress {
+            done: self.done,
+            total: self.total,
+            what: "probes",
+            alive: Some(alive.into()),
+        });
     }
 }

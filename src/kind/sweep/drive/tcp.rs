@@ -78,7 +78,7 @@ impl Drive<'_> {
                 () = sleep_until(wake.unwrap_or(start)), if wake.is_some() => {}
                 () = until(due) => {}
             }
-            self.progress.tell(self.cx);
+            self.progress.tell(self.cx, self.findings.alive());
             self.save_if_due(|| (0, 0));
         }
     }
