@@ -4,6 +4,7 @@
 
 mod checkpoint;
 mod drive;
+mod forecast;
 mod found;
 mod hosts;
 mod memory;
@@ -22,7 +23,10 @@ use self::{
     hosts::Hosts,
     spec::{Edges, Method, Order, Rate, Telling},
 };
-use super::{Error, Kind};
+use super::{
+    Error, Kind,
+    forecast::{Forecast, Surroundings},
+};
 use crate::{
     context::Context,
     diagnostic::Report,
@@ -103,6 +107,10 @@ impl Kind for Sweep {
         let probing = Duration::try_from_secs_f64(self.slowest_pass()).unwrap_or(Duration::MAX);
         let pass = probing.saturating_add(self.timeout.0);
         Some(pass.saturating_mul(self.passes.0).saturating_add(SLACK))
+    }
+
+    fn forecast(&self, around: &Surroundings) -> Result<Option<Forecast>, Error> {
+        forecast::forecast(self, around).map(Some)
     }
 
     async fn run(&self, cx: &Context) -> Result<Outcome, Error> {
