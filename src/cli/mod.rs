@@ -11,6 +11,7 @@ pub mod man;
 pub mod next;
 pub mod once;
 pub mod out;
+pub mod plan;
 pub mod predict;
 pub mod run;
 pub mod runtime;
@@ -77,6 +78,7 @@ enum Command {
     Once(once::Once),
     Check(check::Check),
     Next(next::Next),
+    Plan(plan::Plan),
     Schema(schema::SchemaOf),
     Explain(explain::Explain),
     Doctor(doctor::Doctor),
@@ -122,6 +124,7 @@ fn dispatch(matches: &ArgMatches, files_before: Option<limits::OpenFiles>) -> Co
             Command::Once(once) => once.run(color),
             Command::Check(check) => check.run(color),
             Command::Next(next) => next.run(color),
+            Command::Plan(plan) => plan.run(color),
             Command::Schema(schema) => schema.run(),
             Command::Explain(explain) => explain.run(),
             Command::Doctor(doctor) => doctor.run(),

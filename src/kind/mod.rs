@@ -5,6 +5,7 @@ mod table;
 
 pub mod echo;
 pub mod exchange;
+pub mod forecast;
 pub mod forward;
 pub mod interfaces;
 pub mod ipc;
@@ -16,6 +17,7 @@ pub mod wait;
 
 use std::{fmt::Debug, future::Future, pin::Pin, time::Duration};
 
+use forecast::{Forecast, Surroundings};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
@@ -80,6 +82,13 @@ pub trait Kind: DeserializeOwned + JsonSchema + Debug + Send + Sync {
     fn open_files(&self, allowed: u64) -> Option<Result<u64, Error>> {
         let _ = allowed;
         None
+    }
+
+    /// What a run would send and need, as far as it can be known without sending anything; `None` where it is not worked
+    /// out for the kind.
+    fn forecast(&self, around: &Surroundings) -> Result<Option<Forecast>, Error> {
+        let _ = around;
+        Ok(None)
     }
 
     /// Looks once. A service returns when it was cancelled and its connections have ended.
@@ -153,6 +162,11 @@ pub trait Room: Debug + Send + Sync {
     fn open_files(&self, allowed: u64) -> Option<Result<u64, Error>> {
         let _ = allowed;
         None
+    }
+    /// See [`Kind::forecast`].
+    fn forecast(&self, around: &Surroundings) -> Result<Option<Forecast>, Error> {
+        let _ = around;
+        Ok(None)
     }
     /// See [`Kind::run`].
     fn run<'a>(&'a self, cx: &'a Context) -> Running<'a>;

@@ -71,6 +71,9 @@ macro_rules! kinds {
             fn open_files(&self, allowed: u64) -> Option<Result<u64, Error>> {
                 match self { $(Self::$type(room) => Kind::open_files(room, allowed),)* }
             }
+            fn forecast(&self, around: &Surroundings) -> Result<Option<Forecast>, Error> {
+                match self { $(Self::$type(room) => Kind::forecast(room, around),)* }
+            }
             fn run<'a>(&'a self, cx: &'a Context) -> Running<'a> {
                 match self { $(Self::$type(room) => Box::pin(Kind::run(room, cx)),)* }
             }

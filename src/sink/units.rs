@@ -94,7 +94,7 @@ fn three_digits(value: f64) -> String {
 }
 
 /// At most three decimals, none that say nothing.
-fn plain(value: f64) -> String {
+pub fn plain(value: f64) -> String {
     ((value * 1000.0).round() / 1000.0).to_string()
 }
 

@@ -10,7 +10,10 @@ use std::{net::IpAddr, time::Duration};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Error, Kind};
+use super::{
+    Error, Kind,
+    forecast::{Forecast, Surroundings},
+};
 use crate::{
     context::Context,
     diagnostic::Report,
@@ -88,6 +91,26 @@ impl Kind for Ping {
     fn longest(&self) -> Option<Duration> {
         let passes = u32::try_from(self.family.passes().len()).unwrap_or(1);
         Some(self.interval.saturating_mul(self.count.0).saturating_add(self.timeout.0).saturating_mul(passes))
+    }
+
+    fn forecast(&self, _: &Surroundings) -> Result<Option<Forecast>, Error> {
+        let families = self.family.passes().len();
+        let rest = self.interval.saturating_mul(self.count.0.saturating_sub(1));
+        let (ipv4, ipv6, names) = match &self.host {
+            Host::Ip(IpAddr::V4(_)) => (1, 0, 0),
+            Host::Ip(IpAddr::V6(_)) | Host::Scoped(..) => (0, 1, 0),
+            Host::Name(_) => (0, 0, 1),
+        };
+        Ok(Some(Forecast {
+            ipv4,
+            ipv6,
+            names,
+            packets: u128::from(self.count.0) * families as u128,
+            shortest: rest.saturating_mul(u32::try_from(families).unwrap_or(1)),
+            longest: self.longest().unwrap_or(Duration::MAX),
+            method: "icmp".into(),
+            ..Forecast::default()
+        }))
     }
 
     async fn run(&self, cx: &Context) -> Result<Outcome, Error> {

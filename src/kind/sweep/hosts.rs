@@ -1,8 +1,14 @@
 //! The hosts of one sweep: what the entries stand for now, with names resolved and files and interfaces read.
 
-use std::{io, net::IpAddr, path::Path, time::Duration};
+use std::{
+    fs,
+    io::{self, Read as _},
+    net::IpAddr,
+    path::Path,
+    time::Duration,
+};
 
-use tokio::{io::AsyncReadExt, time::timeout};
+use tokio::{task::spawn_blocking, time::timeout};
 
 use super::{
     Sweep,
@@ -11,7 +17,7 @@ use super::{
 use crate::{
     context::Context,
     kind::Error,
-    net::{self, icmp::Peer},
+    net::{self, icmp::Peer, interface::Interface},
     outcome::Reason,
     value::{AddressSet, Family, Target, Targets, targets::network},
 };
@@ -173,7 +179,11 @@ async fn gather(entries: &[Targets], edges: bool, cx: &Context) -> Result<Found,
     let mut files = vec![];
     for entry in entries {
         if let Target::File(path) = &entry.target {
-            files.extend(read(&cx.path(path)).await?);
+            let path = cx.path(path);
+            let read = spawn_blocking(move || read(&path)).await;
+            files.extend(
+                read.map_err(|error| cannot(Reason::Bug, format!("read a file: {error}"), "report it"))??,
+            );
         }
     }
     for entry in entries.iter().chain(&files) {
@@ -185,7 +195,10 @@ async fn gather(entries: &[Targets], edges: bool, cx: &Context) -> Result<Found,
                     (host, found)
                 }));
             }
-            Target::Interface(name) => found.ranges.extend(connected(name, edges, cx).await?),
+            Target::Interface(name) => {
+                let interfaces = cx.shared().interfaces.current().await?;
+                found.ranges.extend(connected(name, edges, &interfaces)?);
+            }
             Target::File(_) => {}
             fixed => found.ranges.extend(fixed.addresses(edges).into_iter().flatten()),
         }
@@ -220,18 +233,21 @@ impl Found {
     }
 }
 
-/// One target a line; `#` starts a comment.
-async fn read(path: &Path) -> Result<Vec<Targets>, Error> {
+/// One target a line; `#` starts a comment. May block.
+pub(super) fn read(path: &Path) -> Result<Vec<Targets>, Error> {
     let failed = |source: io::Error| {
         let reason =
             if source.kind() == io::ErrorKind::PermissionDenied { Reason::Permission } else { Reason::Io };
         let message = format!("read {}: {source}", path.display());
         cannot(reason, message, "name a file that is there and that this process may read")
     };
-    let file = tokio::fs::File::open(path).await.map_err(failed)?;
-    let plain = file.metadata().await.map_err(failed)?.is_file();
+    // What is no file may have no end, or no beginning.
+    let plain = fs::metadata(path).map_err(failed)?.is_file();
     let mut text = String::new();
-    file.take(LONGEST_FILE + 1).read_to_string(&mut text).await.map_err(failed)?;
+    if plain {
+        let file = fs::File::open(path).map_err(failed)?;
+        file.take(LONGEST_FILE + 1).read_to_string(&mut text).map_err(failed)?;
+    }
     if !plain || text.len() as u64 > LONGEST_FILE {
         let message = format!("{} is not a file of at most 16 MiB", path.display());
         return Err(cannot(Reason::Io, message, "write one target a line"));
@@ -258,8 +274,11 @@ async fn read(path: &Path) -> Result<Vec<Targets>, Error> {
 }
 
 /// The networks that an interface is connected to; those of IPv6 only where they can be searched.
-async fn connected(name: &str, edges: bool, cx: &Context) -> Result<Vec<(IpAddr, IpAddr)>, Error> {
-    let interfaces = cx.shared().interfaces.current().await?;
+pub(super) fn connected(
+    name: &str,
+    edges: bool,
+    interfaces: &[Interface],
+) -> Result<Vec<(IpAddr, IpAddr)>, Error> {
     let interface = interfaces.iter().find(|interface| interface.name == name);
     let interface = interface.ok_or_else(|| net::Error::NoInterface { name: name.to_owned() })?;
     let networks = interface.addresses.iter().map(crate::net::interface::Address::network);

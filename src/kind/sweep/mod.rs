@@ -4,6 +4,7 @@
 
 mod checkpoint;
 mod drive;
+mod forecast;
 mod found;
 mod hosts;
 mod memory;
@@ -23,7 +24,10 @@ use self::{
     hosts::Hosts,
     spec::{Edges, Method, Order, Rate, Shard, Telling},
 };
-use super::{Error, Kind};
+use super::{
+    Error, Kind,
+    forecast::{Forecast, Surroundings},
+};
 use crate::{
     context::Context,
     diagnostic::Report,
@@ -107,6 +111,10 @@ impl Kind for Sweep {
         // Once for hosts of links, once for all that are asked themselves.
         let pass = probing.saturating_add(self.timeout.0.saturating_mul(2));
         Some(pass.saturating_mul(self.passes.0).saturating_add(SLACK))
+    }
+
+    fn forecast(&self, around: &Surroundings) -> Result<Option<Forecast>, Error> {
+        forecast::forecast(self, around).map(Some)
     }
 
     async fn run(&self, cx: &Context) -> Result<Outcome, Error> {

@@ -1,0 +1,232 @@
+//! `netjobs plan`: what jobs would send, before anything is sent.
+
+use std::{fmt::Write as _, fs, path::PathBuf};
+
+use clap::ValueHint;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::{
+    files::Files,
+    out::{self, Color},
+    predict::{self, Prediction},
+};
+use crate::{
+    exit::Code,
+    job::Job,
+    kind::forecast::{Forecast, Surroundings},
+    net::interface::{self, Interface},
+    outcome,
+    plan::Timetable,
+    sink::units,
+    sys::rights::{self, Right},
+    value::schedule::At,
+};
+
+/// Show what jobs would send and need, without sending anything
+///
+/// Of sweeps and pings: how many targets and packets, how long one run takes (where all answer at once, and where nobody
+/// does), and what it needs. Of all jobs: how often they start. No name is looked up: each counts as one target. Below
+/// the table stands what will be refused here and what may harm others.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  netjobs plan                    ./jobs, or the built-in demo
+  netjobs plan jobs/lan.yaml
+  netjobs plan jobs --json | jq -s 'map(.packets_max // 0) | add'
+
+Packets are the most there can be: every host asked in every pass, and of hosts on this machine's
+own links the kernel's questions for their hardware addresses.")]
+pub struct Plan {
+    /// Job files, or folders of them; default: `./jobs`, else the built-in demo
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    paths: Vec<PathBuf>,
+
+    /// Print one JSON object a job and line
+    #[arg(long)]
+    json: bool,
+}
+
+/// A job and what is foreseen of it.
+struct Row<'a> {
+    job: &'a Job,
+    forecast: Option<Forecast>,
+    /// In the day to come, by the hour.
+    starts: f64,
+    notes: Vec<Prediction>,
+}
+
+impl Plan {
+    /// Works it out and prints it.
+    pub fn run(&self, color: Color) -> Code {
+        let loaded = match Files::of(&self.paths).load_or_say(color) {
+            Ok(loaded) => loaded,
+            Err(code) => return code,
+        };
+        rights::keep_only(Right::ALL);
+        let interfaces = match interface::read() {
+            Ok(interfaces) => interfaces,
+            Err(error) => return out::fail(Code::Failed, format_args!("read the interfaces: {error}")),
+        };
+        let mut refused = predict::all(&loaded.jobs);
+        let (icmp, neighbours) = (predict::may_send_icmp(), neighbours());
+        let rows = loaded.jobs.iter().map(|job| {
+            let notes = refused.extract_if(.., |one| one.job == job.name.as_str()).collect();
+            row(job, &interfaces, icmp, neighbours, notes)
+        });
+        let rows: Vec<Row> = rows.collect();
+        let text = if self.json { lines(&rows, icmp) } else { table(&rows) };
+        out::print(&text, Code::Passed)
+    }
+}
+
+/// How many neighbours the kernel keeps at most, those of IPv4.
+fn neighbours() -> Option<u64> {
+    fs::read_to_string("/proc/sys/net/ipv4/neigh/default/gc_thresh3").ok()?.trim().parse().ok()
+}
+
+fn row<'a>(
+    job: &'a Job,
+    interfaces: &[Interface],
+    icmp: bool,
+    neighbours: Option<u64>,
+    mut notes: Vec<Prediction>,
+) -> Row<'a> {
+    let around = Surroundings { interfaces, base: &job.base, icmp, neighbours };
+    let mut say = |message: String, hint: String| {
+        notes.push(Prediction { job: job.name.to_string(), place: job.place.clone(), message, hint });
+    };
+    let forecast = job.room.forecast(&around).unwrap_or_else(|error| {
+        say(format!("{error}"), error.hint().unwrap_or_default().to_owned());
+        None
+    });
+    for (message, hint) in forecast.iter().flat_map(|forecast| &forecast.notes) {
+        say(message.clone(), hint.clone());
+    }
+    let now = Timestamp::now();
+    let tomorrow = now.saturating_add(SignedDuration::from_hours(24)).unwrap_or(now);
+    let starts = Timetable::new(&job.name, &job.schedule).count(now, tomorrow) as f64 / 24.0;
+    Row { job, forecast, starts, notes }
+}
+
+const HEAD: [&str; 7] = ["job", "kind", "targets", "packets", "takes", "starts/h", "needs"];
+
+fn table(rows: &[Row]) -> String {
+    let cells: Vec<[String; 7]> =
+        [HEAD.map(str::to_owned)].into_iter().chain(rows.iter().map(cells)).collect();
+    let mut text = String::new();
+    for row in &cells {
+        let padded = row.iter().enumerate().map(|(at, cell)| {
+            let width = cells.iter().map(|row| row[at].chars().count()).max().unwrap_or_default();
+            format!("{cell:<width$}")
+        });
+        let _ = writeln!(text, "{}", padded.collect::<Vec<_>>().join("  ").trim_end());
+    }
+    for note in rows.iter().flat_map(|row| &row.notes) {
+        let _ = writeln!(text, "{note}");
+    }
+    text
+}
+
+fn cells(row: &Row) -> [String; 7] {
+    let (name, kind) = (row.job.name.to_string(), row.job.room.facts().name.to_owned());
+    let Some(forecast) = &row.forecast else {
+        let none = String::new;
+        return [name, kind, none(), none(), none(), starts(row), none()];
+    };
+    let mut targets = forecast.targets().to_string();
+    if forecast.on_link > 0 {
+        let _ = write!(targets, ", {} on-link", forecast.on_link);
+    }
+    if forecast.names > 0 {
+        let _ = write!(targets, ", {}", out::plural(usize::try_from(forecast.names).unwrap_or(0), "name"));
+    }
+    let [shortest, longest] = [forecast.shortest, forecast.longest].map(outcome::seconds).map(units::seconds);
+    let takes = format!("{shortest} to {longest}");
+    let mut needs = forecast.method.clone();
+    if let Some(files) = forecast.open_files {
+        let _ = write!(needs, ", {files} open files");
+    }
+    [name, kind, targets, format!("≤ {}", forecast.packets), takes, starts(row), needs]
+}
+
+/// How often it starts.
+fn starts(row: &Row) -> String {
+    if row.job.room.facts().service {
+        return "service".into();
+    }
+    match row.job.schedule.at {
+        Some(At::Start) if row.starts <= 0.0 => "once".into(),
+        _ => units::plain(row.starts),
+    }
+}
+
+fn lines(rows: &[Row], icmp: bool) -> String {
+    rows.iter().map(|row| format!("{}\n", line(row, icmp))).collect()
+}
+
+fn line(row: &Row, icmp: bool) -> Value {
+    let facts = row.job.room.facts();
+    let notes = row.notes.iter().map(|note| json!({ "message": note.message, "hint": note.hint }));
+    let mut line = json!({
+        "job_name": row.job.name.as_str(),
+        "kind": facts.name,
+        "place": row.job.place,
+        "service": facts.service,
+        "starts_per_hour": row.starts,
+        "notes": notes.collect::<Vec<_>>(),
+    });
+    if let Some(forecast) = &row.forecast {
+        line["targets"] = number(forecast.targets());
+        line["ipv4"] = number(forecast.ipv4);
+        line["ipv6"] = number(forecast.ipv6);
+        line["names"] = forecast.names.into();
+        line["on_link"] = number(forecast.on_link);
+        line["packets_max"] = number(forecast.packets);
+        line["seconds_min"] = outcome::seconds(forecast.shortest).into();
+        line["seconds_max"] = outcome::seconds(forecast.longest).into();
+        line["method"] = forecast.method.as_str().into();
+        line["permitted"] = (forecast.method != "icmp" || icmp).into();
+        line["open_files_max"] = forecast.open_files.into();
+    }
+    line
+}
+
+/// JSON's numbers end before ours do; a set so large is refused anyway.
+fn number(count: u128) -> Value {
+    u64::try_from(count).unwrap_or(u64::MAX).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::load::{Environment, load_texts};
+
+    #[track_caller]
+    fn check(job: &str, wanted: [&str; 7]) {
+        let text = format!("jobs:\n  - {{ name: a, {job} }}\n");
+        let loaded = load_texts(&[("a.yaml", &text)], &Environment::new("here", |_| None));
+        assert!(!loaded.report.has_errors(), "{}", loaded.report.render(false));
+        assert_eq!(cells(&row(&loaded.jobs[0], &[], true, None, vec![])), wanted);
+    }
+
+    #[test]
+    fn a_job_is_a_row_of_what_it_would_do() {
+        let ping = "every: 10s, ping: { host: db, count: 3 }";
+        check(ping, ["a", "ping", "1, 1 name", "≤ 3", "2.00 s to 5.00 s", "360", "icmp"]);
+        let sweep = "every: 1d, sweep: { targets: 10.0.0.0/24, method: icmp }";
+        check(sweep, ["a", "sweep", "254", "≤ 508", "1.27 s to 4.54 s", "0.042", "icmp"]);
+        check("forward: { listen: 1, to: 'b:1' }", ["a", "forward", "", "", "", "service", ""]);
+        check("at: start, ipc: {}", ["a", "ipc", "", "", "", "once", ""]);
+    }
+
+    #[test]
+    fn a_line_for_programs_says_whether_the_right_is_there() {
+        let text = "jobs:\n  - { name: a, every: 1h, sweep: { targets: 8.8.8.8, method: icmp } }\n";
+        let loaded = load_texts(&[("a.yaml", text)], &Environment::new("here", |_| None));
+        let row = row(&loaded.jobs[0], &[], false, None, vec![]);
+        let line = line(&row, false);
+        assert_eq!((&line["permitted"], &line["starts_per_hour"]), (&false.into(), &1.0.into()));
+        assert_eq!(line["notes"][0]["message"], "1 of the targets are public addresses");
+    }
+}

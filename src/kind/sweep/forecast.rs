@@ -1,0 +1,298 @@
+//! What a sweep would send, before it sends anything: names are counted and not looked up.
+
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+
+use super::{
+    Sweep, drive, fixed, hosts,
+    spec::{Edges, Method, Order, Rate},
+};
+use crate::{
+    kind::{
+        Error,
+        forecast::{Forecast, Surroundings},
+    },
+    net::interface::Interface,
+    value::{AddressSet, Target, Targets},
+};
+
+/// How often the kernel asks for a neighbour's hardware address before it gives up: `mcast_solicit`.
+const SOLICITATIONS: u128 = 3;
+/// What a fast machine sends at `rate: max`, packets a second.
+const FASTEST_MAX: f64 = 100_000.0;
+/// At `rate: max`, as many as a /16 has are worth a word.
+const MANY: u128 = 65_536;
+/// Networks of RFC 1918, 6598, 5735, 4193 and the like: nobody else is bothered there.
+const OWN: &[&str] = &[
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.0.2.0/24",
+    "192.168.0.0/16",
+    "198.18.0.0/15",
+    "198.51.100.0/24",
+    "203.0.113.0/24",
+    "::1/128",
+    "2001:db8::/32",
+    "fc00::/7",
+    "fe80::/10",
+];
+
+/// The set as far as it is known without asking anybody.
+struct Foreseen {
+    set: AddressSet,
+    names: u64,
+}
+
+pub(super) fn forecast(sweep: &Sweep, around: &Surroundings) -> Result<Forecast, Error> {
+    let Foreseen { set, names } = foresee(sweep, around)?;
+    let ipv4 = set.ranges().filter(|(first, _)| first.is_ipv4());
+    let ipv4 = AddressSet::new(ipv4).count();
+    let ipv6 = set.count() - ipv4;
+    let links = AddressSet::new(around.interfaces.iter().flat_map(links));
+    let on_link = set.count() - set.without(&links).count();
+    let method = match sweep.method {
+        Method::Auto if around.icmp => Method::Icmp,
+        Method::Auto => Method::Tcp(super::FALLBACK_PORT),
+        chosen => chosen,
+    };
+    let targets = set.count() + u128::from(names);
+    let passes = u128::from(sweep.passes.0);
+    let is_tcp = matches!(method, Method::Tcp(_));
+    let packets = passes * (targets - on_link + SOLICITATIONS * on_link);
+    let (shortest, longest) = durations(sweep, method, &set, names);
+    let mut forecast = Forecast {
+        ipv4,
+        ipv6,
+        names,
+        on_link,
+        packets,
+        shortest,
+        longest,
+        method: method.to_string(),
+        open_files: is_tcp.then(|| drive::most_unanswered(method, sweep.rate) as u64),
+        notes: vec![],
+    };
+    forecast.notes = notes(sweep, around, &set, &forecast);
+    Ok(forecast)
+}
+
+fn foresee(sweep: &Sweep, around: &Surroundings) -> Result<Foreseen, Error> {
+    let (wanted, mut names) = gather(&sweep.targets, sweep.edges == Edges::Include, around)?;
+    let (unwanted, out) = match &sweep.exclude {
+        Some(exclude) => gather(exclude, true, around)?,
+        None => Default::default(),
+    };
+    names.retain(|name| !out.contains(name));
+    Ok(Foreseen { set: wanted.without(&unwanted), names: names.len() as u64 })
+}
+
+fn gather(
+    entries: &[Targets],
+    edges: bool,
+    around: &Surroundings,
+) -> Result<(AddressSet, BTreeSet<String>), Error> {
+    let mut listed = vec![];
+    for entry in entries {
+        if let Target::File(path) = &entry.target {
+            listed.extend(hosts::read(&around.base.join(path))?);
+        }
+    }
+    let (known, _) = fixed(entries, edges);
+    let (from_files, _) = fixed(&listed, edges);
+    let (mut ranges, mut names) = (vec![], BTreeSet::new());
+    for entry in entries.iter().chain(&listed) {
+        match &entry.target {
+            Target::Interface(name) => ranges.extend(hosts::connected(name, edges, around.interfaces)?),
+            Target::Host(host) => {
+                names.insert(host.to_string());
+            }
+            _ => {}
+        }
+    }
+    Ok((known.union(&from_files).union(&AddressSet::new(ranges)), names))
+}
+
+/// The networks that an interface is directly connected to.
+fn links(interface: &Interface) -> Vec<(IpAddr, IpAddr)> {
+    if !interface.is_up() || interface.has_flag("LOOPBACK") || interface.has_flag("NOARP") {
+        return vec![];
+    }
+    let networks = interface.addresses.iter().map(|address| address.network());
+    networks.map(|net| (net.network(), net.broadcast())).collect()
+}
+
+/// How long it takes where all answer at once, and where nobody does.
+fn durations(sweep: &Sweep, method: Method, set: &AddressSet, names: u64) -> (Duration, Duration) {
+    let count = set.count() as f64 + names as f64;
+    let v4 = set.ranges().any(|(first, _)| first.is_ipv4());
+    let both = v4 && set.ranges().any(|(first, _)| !first.is_ipv4());
+    // With both families, each session has half of the rate.
+    let share = if both && !matches!(method, Method::Tcp(_)) { 2.0 } else { 1.0 };
+    let pass = |at_once: f64, fastest: f64| match sweep.rate {
+        Rate::Max => count / fastest.min(at_once),
+        Rate::Limited(rate) => {
+            let waiting = if sweep.order == Order::Plain { hosts::neighbours(set) } else { 0 };
+            let network = densest(set).max(waiting) as f64 / drive::NETWORK_RATE;
+            (share * count / rate.0.min(at_once)).max(network)
+        }
+    };
+    let at_once = drive::most_unanswered(method, sweep.rate) / sweep.timeout.as_secs_f64();
+    let seconds = |value: f64| Duration::try_from_secs_f64(value).unwrap_or(Duration::MAX);
+    let shortest = seconds(pass(f64::INFINITY, FASTEST_MAX));
+    let silent = seconds(pass(at_once, super::SLOWEST_MAX)).saturating_add(sweep.timeout.0);
+    (shortest, silent.saturating_mul(sweep.passes.0))
+}
+
+/// How many targets the fullest /24 has, or the fullest /64.
+fn densest(set: &AddressSet) -> u128 {
+    let (mut most, mut last, mut sum) = (0, None, 0);
+    for range in set.ranges() {
+        let (shift, first, end) = match range {
+            (IpAddr::V4(first), IpAddr::V4(end)) => (8, u32::from(first).into(), u32::from(end).into()),
+            (IpAddr::V6(first), IpAddr::V6(end)) => (64, u128::from(first), u128::from(end)),
+            _ => continue,
+        };
+        let (network, ends): (u128, u128) = (first >> shift, end >> shift);
+        let here = end.min(first | ((1 << shift) - 1)) - first + 1;
+        sum = if last == Some((shift, network)) { sum + here } else { here };
+        most = most.max(sum);
+        if ends > network {
+            most = most.max(if ends - network > 1 { 1 << shift } else { 0 });
+            sum = end - (ends << shift) + 1;
+            most = most.max(sum);
+        }
+        last = Some((shift, ends));
+    }
+    most
+}
+
+fn notes(
+    sweep: &Sweep,
+    around: &Surroundings,
+    set: &AddressSet,
+    forecast: &Forecast,
+) -> Vec<(String, String)> {
+    let mut notes: Vec<(String, String)> = vec![];
+    let mut say = |message: String, hint: &str| notes.push((message, hint.to_owned()));
+    if forecast.targets() > sweep.max_targets.0.into() {
+        let (count, most) = (forecast.targets(), sweep.max_targets.0);
+        say(
+            format!("{count} targets are more than `max_targets` ({most}), so the job will be `errored`"),
+            "write fewer, or raise `max_targets`",
+        );
+    }
+    if forecast.targets() == 0 {
+        say("no target is left to sweep".into(), "look at `exclude`, files and interfaces");
+    }
+    if sweep.rate == Rate::Max && forecast.targets() >= MANY {
+        say(
+            format!("{} targets at `rate: max`, without the cap for each network", forecast.targets()),
+            "do so only where all the network between is yours; the default is `1000/s`",
+        );
+    }
+    let own = OWN.iter().filter_map(|net| net.parse::<Targets>().ok()?.target.addresses(true));
+    let public = set.without(&AddressSet::new(own.flatten())).count();
+    if public > 0 {
+        say(format!("{public} of the targets are public addresses"), "make sure that you may ask them");
+    }
+    let broadcasts = around.interfaces.iter().flat_map(|interface| &interface.addresses);
+    let broadcasts =
+        broadcasts.filter_map(|address| address.broadcast).chain([std::net::Ipv4Addr::BROADCAST]);
+    for address in broadcasts.collect::<BTreeSet<_>>() {
+        if set.contains(address.into()) {
+            say(format!("{address} is a broadcast address: many may answer for one"), "exclude it");
+        }
+    }
+    if let Some(most) = around.neighbours.filter(|most| forecast.on_link > u128::from(*most)) {
+        say(
+            format!(
+                "{} targets are on this machine's own links, and it keeps at most {most} neighbours: others of its \
+                 connections may fail meanwhile",
+                forecast.on_link
+            ),
+            "raise net.ipv4.neigh.default.gc_thresh3, or sweep fewer at a time",
+        );
+    }
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn foretold(yaml: &str, icmp: bool) -> Forecast {
+        let sweep: Sweep = serde_yaml::from_str(yaml).unwrap();
+        let around = Surroundings { interfaces: &[], base: Path::new("."), icmp, neighbours: Some(1024) };
+        forecast(&sweep, &around).unwrap()
+    }
+
+    #[track_caller]
+    fn check_seconds(yaml: &str, shortest: f64, longest: f64) {
+        let found = foretold(yaml, true);
+        let near = |found: Duration, wanted: f64| (found.as_secs_f64() - wanted).abs() <= wanted * 0.01;
+        let said = format!("{yaml}: {:?} to {:?}", found.shortest, found.longest);
+        assert!(near(found.shortest, shortest) && near(found.longest, longest), "{said}");
+    }
+
+    #[test]
+    fn targets_and_packets_are_counted_and_names_are_one_each() {
+        let found = foretold("{ targets: [10.0.0.0/24, 10.0.0.7, db, db, '2001:db8::1'], passes: 3 }", true);
+        assert_eq!((found.ipv4, found.ipv6, found.names, found.packets), (254, 1, 1, 3 * 256));
+        let found = foretold("{ targets: [10.0.0.0/24, db], exclude: [10.0.0.0/25, db] }", true);
+        assert_eq!((found.ipv4, found.names), (127, 0));
+    }
+
+    #[test]
+    fn it_takes_what_rate_caps_and_timeouts_make_of_it() {
+        // A /24 has its own cap of 200 a second.
+        check_seconds("{ targets: 10.0.0.0/24, passes: 2 }", 254.0 / 200.0, 2.0 * (254.0 / 200.0 + 1.0));
+        check_seconds("{ targets: 10.0.0.0/16, passes: 2 }", 65.5, 2.0 * 66.5);
+        check_seconds("{ targets: '10.0-3.*.1', passes: 1, timeout: 500ms }", 1.024, 1.524);
+        check_seconds(
+            "{ targets: 10.0.0.0/16, passes: 1, timeout: 60s }",
+            65.5,
+            65_534.0 / 8192.0 * 60.0 + 60.0,
+        );
+        check_seconds("{ targets: [10.0.0.1-100, '2001:db8::1-64'], passes: 1, rate: 100/s }", 4.0, 5.0);
+    }
+
+    #[test]
+    fn the_fullest_network_is_found_within_and_across_ranges() {
+        let densest = |yaml: &str| {
+            let sweep: Sweep = serde_yaml::from_str(&format!("{{ targets: {yaml} }}")).unwrap();
+            densest(&fixed(&sweep.targets, true).0)
+        };
+        assert_eq!(densest("[10.0.0.1-4, 10.0.0.9, 10.0.1.7]"), 5);
+        assert_eq!(densest("10.0.0.200-10.0.1.99"), 100);
+        assert_eq!(densest("10.0.0.250-10.0.2.5"), 256);
+        assert_eq!(densest("['2001:db8::10-1f', '2001:db8:0:1::1']"), 16);
+    }
+
+    #[test]
+    fn without_the_right_the_method_is_tcp_with_its_descriptors() {
+        let yaml = "{ targets: 10.0.0.0/24 }";
+        assert_eq!((foretold(yaml, true).method.as_str(), foretold(yaml, true).open_files), ("icmp", None));
+        let found = foretold(yaml, false);
+        assert!(found.method == "tcp/443" && found.open_files.is_some_and(|most| most > 0), "{found:?}");
+    }
+
+    #[track_caller]
+    fn check_note(yaml: &str, wanted: &[&str]) {
+        let notes = foretold(yaml, true).notes;
+        let fits = notes.iter().zip(wanted).all(|((message, _), wanted)| message.contains(wanted));
+        assert!(notes.len() == wanted.len() && fits, "{notes:?}");
+    }
+
+    #[test]
+    fn what_may_harm_others_is_said() {
+        check_note("{ targets: 192.168.0.0/24 }", &[]);
+        check_note("{ targets: 10.0.0.0/15, rate: max }", &["131070 targets at `rate: max`"]);
+        check_note("{ targets: [10.0.0.1, 8.8.8.8, 1.1.1.1] }", &["2 of the targets are public"]);
+        check_note("{ targets: 255.255.255.255 }", &["1 of the", "255.255.255.255 is a broadcast address"]);
+        check_note("{ targets: 10.0.0.1, exclude: 10.0.0.1 }", &["no target is left"]);
+    }
+}
