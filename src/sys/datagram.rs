@@ -15,11 +15,13 @@ use std::{
 use socket2::{SockAddr, SockAddrStorage};
 use tokio::io::{Interest, unix::AsyncFd};
 
+use super::control::controls;
+
 /// So many datagrams at most are moved by one call.
 pub const MOST: usize = 32;
 
-/// What two structures of addresses and a count of drops take, headers included.
-const CONTROL: usize = 128;
+/// What the longest of our control messages take together: an error with its sender, and three stamps.
+const CONTROL: usize = 192;
 
 /// What an address of any family takes.
 const NAME: libc::socklen_t = 128;
@@ -52,6 +54,19 @@ struct Filled {
     flags: libc::c_int,
 }
 
+/// A message as it came, control messages and all.
+#[derive(Debug)]
+pub struct Message<'a> {
+    /// Its bytes, or those for which there was room.
+    pub bytes: &'a [u8],
+    /// Who sent it.
+    pub from: SockAddr,
+    /// The control messages, for [`controls`](super::control::controls).
+    pub control: &'a [u8],
+    /// Whether there was no room for all of it.
+    pub is_cut: bool,
+}
+
 /// A datagram that came.
 #[derive(Debug)]
 pub struct Received<'a> {
@@ -78,6 +93,8 @@ pub struct Outgoing<'a> {
     pub to: Option<&'a SockAddr>,
     /// From which of our addresses, and the index of the interface that a link-local one needs.
     pub from: Option<(IpAddr, u32)>,
+    /// More control messages, as [`super::control::push`] writes them.
+    pub control: &'a [u8],
 }
 
 impl Batch {
@@ -97,6 +114,21 @@ impl Batch {
     /// Takes what has come, in slots of this size, without waiting; says whether more may have come than was taken. A Unix
     /// socket must not be asked for control messages: its peers could put descriptors into this process by them.
     pub fn receive(&mut self, socket: BorrowedFd<'_>, slot: usize, wants_control: bool) -> io::Result<bool> {
+        self.take(socket, slot, wants_control, 0)
+    }
+
+    /// The same from the queue of errors and transmit stamps.
+    pub fn receive_errors(&mut self, socket: BorrowedFd<'_>, slot: usize) -> io::Result<bool> {
+        self.take(socket, slot, true, libc::MSG_ERRQUEUE)
+    }
+
+    fn take(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        slot: usize,
+        wants_control: bool,
+        queue: libc::c_int,
+    ) -> io::Result<bool> {
         self.filled.clear();
         self.slot = slot.max(1);
         // SAFETY: all of these structures are numbers and pointers, for which zero is a valid value.
@@ -117,7 +149,7 @@ impl Batch {
             }
             count += 1;
         }
-        let (fd, flags) = (socket.as_raw_fd(), libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC);
+        let (fd, flags) = (socket.as_raw_fd(), libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC | queue);
         // SAFETY: the first `count` headers point to a name, a slot and a control area of the sizes that they tell, no two to
         // the same, and all of them live and are not touched otherwise until the call returns.
         let got = unsafe { libc::recvmmsg(fd, heads.as_mut_ptr(), count, flags, ptr::null_mut()) };
@@ -133,9 +165,16 @@ impl Batch {
 
     /// What has come, in order.
     pub fn iter(&self) -> impl Iterator<Item = Received<'_>> {
+        self.messages().map(|Message { bytes, from, control, is_cut }| {
+            let Said { to, drops, stamp } = read(control);
+            Received { bytes, from, to, is_cut, drops, stamp }
+        })
+    }
+
+    /// The same with control messages that are not read yet.
+    pub fn messages(&self) -> impl Iterator<Item = Message<'_>> {
         let slots = self.bytes.chunks_exact(self.slot).zip(self.names.iter().zip(&*self.controls));
         self.filled.iter().zip(slots).map(|(filled, (slot, (name, control)))| {
-            let Said { to, drops, stamp } = read(control, filled.control);
             // Of a sender without a name the kernel writes nothing: what stands there is another's.
             let name = if filled.name == 0 {
                 SockAddrStorage::zeroed()
@@ -147,7 +186,8 @@ impl Batch {
             // and the family says so.
             let from = unsafe { SockAddr::new(name, filled.name.min(NAME)) };
             let bytes = &slot[..filled.length.min(slot.len())];
-            Received { bytes, from, to, is_cut: filled.flags & libc::MSG_TRUNC != 0, drops, stamp }
+            let control = control.0.get(..filled.control).unwrap_or_default();
+            Message { bytes, from, control, is_cut: filled.flags & libc::MSG_TRUNC != 0 }
         })
     }
 
@@ -166,10 +206,9 @@ struct Said {
 }
 
 /// Reads a control area. Of a dual-stack socket's two addresses the IPv4 one is the true one.
-fn read(control: &Control, length: usize) -> Said {
+fn read(control: &[u8]) -> Said {
     let Said { mut to, mut drops, mut stamp } = Said::default();
-    let mut rest = control.0.get(..length).unwrap_or_default();
-    while let Some((level, kind, data, tail)) = split(rest) {
+    for (level, kind, data) in controls(control) {
         let word =
             |at: usize| data.get(at..at + 4).and_then(|four| four.try_into().ok()).map(u32::from_ne_bytes);
         let v6 = || data.get(..16).and_then(|octets| <[u8; 16]>::try_from(octets).ok());
@@ -194,19 +233,8 @@ fn read(control: &Control, length: usize) -> Said {
             }
             _ => {}
         }
-        rest = tail;
     }
     Said { to, drops, stamp }
-}
-
-/// Level, type, data of the first control message, and what follows it; `None` at the end.
-fn split(bytes: &[u8]) -> Option<(libc::c_int, libc::c_int, &[u8], &[u8])> {
-    const HEAD: usize = size_of::<libc::cmsghdr>();
-    let number = |at: usize| bytes.get(at..at + 4)?.try_into().ok().map(i32::from_ne_bytes);
-    let length = usize::from_ne_bytes(bytes.get(..size_of::<usize>())?.try_into().ok()?);
-    let (level, kind) = (number(HEAD - 8)?, number(HEAD - 4)?);
-    let aligned = length.next_multiple_of(size_of::<usize>());
-    Some((level, kind, bytes.get(HEAD..length)?, bytes.get(aligned..).unwrap_or_default()))
 }
 
 /// Sends datagrams in order, at most [`MOST`], without waiting; how many have gone. An error is about the first.
@@ -228,9 +256,12 @@ pub fn send(socket: BorrowedFd<'_>, messages: &[Outgoing<'_>]) -> io::Result<usi
             head.msg_name = to.as_ptr().cast_mut().cast();
             head.msg_namelen = to.len();
         }
-        if let Some((address, interface)) = message.from {
+        if message.from.is_some() || !message.control.is_empty() {
             let control = control.write(Control::EMPTY);
-            head.msg_controllen = write(control, address, interface);
+            let own = message.from.map_or(0, |(address, interface)| write(control, address, interface));
+            let end = own + message.control.len();
+            control.0[own..end].copy_from_slice(message.control);
+            head.msg_controllen = end;
             head.msg_control = control.0.as_mut_ptr().cast();
         }
         count += 1;

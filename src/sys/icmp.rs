@@ -3,13 +3,22 @@
 
 use std::{
     io,
+    net::SocketAddr,
     os::fd::{AsFd, AsRawFd},
 };
+
+use socket2::{Domain, MsgHdr, Socket, Type};
+
+use super::control::push;
 
 const ICMP_FILTER: libc::c_int = 1;
 const ICMP6_FILTER: libc::c_int = 1;
 const ECHO_REPLY: u32 = 0;
 const ECHO_REPLY_V6: usize = 129;
+/// The control message with the number that a packet's transmit stamp carries: `SCM_TS_OPT_ID`.
+pub const STAMP_NUMBER: libc::c_int = 81;
+/// A send that only looks for a way to go.
+const MSG_PROBE: libc::c_int = 0x10;
 /// The index of the drop count among the figures of `SO_MEMINFO`.
 const DROPS: usize = 8;
 
@@ -49,6 +58,34 @@ pub fn drops(socket: impl AsFd) -> io::Result<u32> {
     // SAFETY: `target` points to `length` writable bytes, and the kernel writes no more than that.
     let result = unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_MEMINFO, target, &raw mut length) };
     if result == 0 { Ok(figures[DROPS]) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Wants stamps of this kernel's clock for each packet that comes and, where a bit says so, for each that leaves.
+pub fn stamp(socket: impl AsFd, numbered: bool) -> io::Result<()> {
+    let mut flags = libc::SOF_TIMESTAMPING_SOFTWARE
+        | libc::SOF_TIMESTAMPING_RX_SOFTWARE
+        | libc::SOF_TIMESTAMPING_TX_SOFTWARE;
+    flags |= libc::SOF_TIMESTAMPING_OPT_TSONLY;
+    if numbered {
+        flags |= libc::SOF_TIMESTAMPING_OPT_ID;
+    }
+    set(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, &flags)
+}
+
+/// Whether the kernel takes the number of a transmit stamp with the packet (Linux 6.13); older ones count by themselves.
+pub fn takes_stamp_numbers() -> bool {
+    let ask = || -> io::Result<()> {
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+        stamp(&socket, true)?;
+        let mut control = vec![];
+        push(&mut control, libc::SOL_SOCKET, STAMP_NUMBER, &0u32.to_ne_bytes());
+        let to = SocketAddr::from(([127, 0, 0, 1], 9)).into();
+        let message = MsgHdr::new().with_addr(&to).with_control(&control);
+        // With these two flags and without a byte nothing is sent.
+        socket.sendmsg(&message, libc::MSG_CONFIRM | MSG_PROBE).map(|_| ())
+    };
+    // It reads control messages before it looks for a way to go.
+    !matches!(ask(), Err(error) if error.raw_os_error() == Some(libc::EINVAL))
 }
 
 /// A key that nobody else knows.

@@ -1,6 +1,7 @@
 //! The system calls that nobody wraps; the only place where `unsafe` may appear.
 
 pub mod accept;
+pub mod control;
 pub mod cores;
 pub mod datagram;
 pub mod ethtool;

@@ -106,7 +106,7 @@ async fn echo(
 fn take(cx: &Context, address: SocketAddr, tally: &mut Tally, event: Event) {
     tally.take(event);
     let (rtt, reason, note) = match event.what {
-        What::Answered { rtt, ttl } => (Some(rtt), None, ttl.map(|ttl| format!("ttl={ttl}"))),
+        What::Answered { rtt, ttl, .. } => (Some(rtt), None, ttl.map(|ttl| format!("ttl={ttl}"))),
         What::Lost(failure) | What::Refused(failure) => {
             (None, Some(failure.reason), failure.offender.map(|offender| format!("says {offender}")))
         }

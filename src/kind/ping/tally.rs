@@ -133,7 +133,7 @@ impl Tally {
     pub(super) fn take(&mut self, event: Event) {
         let Some(end) = self.ends.get_mut(event.index as usize) else { return };
         match event.what {
-            What::Answered { rtt, ttl } => {
+            What::Answered { rtt, ttl, .. } => {
                 *end = End::Answered;
                 self.answered(event.index, rtt);
                 self.ttl = ttl.or(self.ttl);
@@ -240,7 +240,7 @@ mod tests {
     }
 
     fn answered(ms: u64) -> What {
-        What::Answered { rtt: Duration::from_millis(ms), ttl: Some(64) }
+        What::Answered { rtt: Duration::from_millis(ms), ttl: Some(64), is_stamped: true }
     }
 
     const LOST: What = What::Lost(Failure { reason: Reason::Timeout, offender: None, local: false });

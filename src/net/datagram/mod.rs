@@ -185,10 +185,10 @@ fn send_all<'a>(
     socket: BorrowedFd<'_>,
     messages: impl Iterator<Item = (&'a [u8], Option<&'a SockAddr>, Option<Local>)>,
 ) -> io::Result<usize> {
-    let mut all = [Outgoing { bytes: &[], to: None, from: None }; MOST];
+    let mut all = [Outgoing { bytes: &[], to: None, from: None, control: &[] }; MOST];
     let mut count = 0;
     for (place, (bytes, to, from)) in all.iter_mut().zip(messages) {
-        *place = Outgoing { bytes, to, from: from.map(Local::parts) };
+        *place = Outgoing { bytes, to, from: from.map(Local::parts), control: &[] };
         count += 1;
     }
     datagram::send(socket, &all[..count])

@@ -1,42 +1,160 @@
-//! Addresses and sources as the kernel takes them in system calls.
+//! Control messages of ICMP sockets: what goes with each packet of a session, and what comes with replies and errors.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
-use nix::sys::socket::SockaddrStorage;
+use super::{Failure, Options, Source};
+use crate::sys::control::{controls, push};
 
-use super::{Peer, Source};
+/// What the queue of errors holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    /// The packet with this number has left, at this time of the wall clock.
+    Left(u32, u64),
+    /// Something became of a packet.
+    Failed(Failure),
+}
 
-/// Who sent a packet.
-pub(super) fn peer_of(address: &SockaddrStorage) -> Option<Peer> {
-    if let Some(v4) = address.as_sockaddr_in() {
-        return Some(Peer::from(IpAddr::from(v4.ip())));
+/// TTL, traffic class and source as each packet of a session carries them.
+pub(super) fn control(v6: bool, options: &Options) -> Vec<u8> {
+    let mut out = vec![];
+    let (level, ttl, tos) = if v6 {
+        (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT, libc::IPV6_TCLASS)
+    } else {
+        (libc::IPPROTO_IP, libc::IP_TTL, libc::IP_TOS)
+    };
+    if let Some(hops) = options.ttl {
+        push(&mut out, level, ttl, &i32::from(hops).to_ne_bytes());
     }
-    let v6 = address.as_sockaddr_in6()?;
-    Some(Peer::from(SocketAddr::V6(SocketAddrV6::new(v6.ip(), 0, 0, v6.scope_id()))))
+    if options.tos != 0 {
+        push(&mut out, level, tos, &i32::from(options.tos).to_ne_bytes());
+    }
+    let Some((index, address)) = options.source.and_then(|source| place(v6, source)) else { return out };
+    match address {
+        // struct in_pktinfo: the interface, the local address, the header's.
+        IpAddr::V4(address) => {
+            let info = [index.to_ne_bytes(), address.octets(), [0; 4]].concat();
+            push(&mut out, level, libc::IP_PKTINFO, &info);
+        }
+        // struct in6_pktinfo: the address, the interface.
+        IpAddr::V6(address) => {
+            let info = [address.octets().as_slice(), &index.to_ne_bytes()].concat();
+            push(&mut out, level, libc::IPV6_PKTINFO, &info);
+        }
+    }
+    out
 }
 
-/// Where an IPv4 packet is to be sent from, see ip(7).
-pub(super) fn packet_info_v4(source: Source) -> Option<libc::in_pktinfo> {
-    let (index, address) = match source {
-        Source::Address(IpAddr::V4(address), _) => (0, address),
-        Source::Address(IpAddr::V6(_), _) => return None,
-        Source::Interface(index) => (index, Ipv4Addr::UNSPECIFIED),
-    };
-    let address = libc::in_addr { s_addr: u32::from(address).to_be() };
-    let index = index.try_into().ok()?;
-    Some(libc::in_pktinfo {
-        ipi_ifindex: index,
-        ipi_spec_dst: address,
-        ipi_addr: libc::in_addr { s_addr: 0 },
-    })
+/// Interface and address of a source; `None` where it is of the other family.
+fn place(v6: bool, source: Source) -> Option<(u32, IpAddr)> {
+    match source {
+        Source::Address(address, _) if address.is_ipv6() != v6 => None,
+        Source::Address(address @ IpAddr::V4(_), _) => Some((0, address)),
+        Source::Address(address, scope) => Some((scope, address)),
+        Source::Interface(index) if v6 => Some((index, Ipv6Addr::UNSPECIFIED.into())),
+        Source::Interface(index) => Some((index, Ipv4Addr::UNSPECIFIED.into())),
+    }
 }
 
-/// Where an IPv6 packet is to be sent from, see ipv6(7).
-pub(super) fn packet_info_v6(source: Source) -> Option<libc::in6_pktinfo> {
-    let (index, address) = match source {
-        Source::Address(IpAddr::V6(address), scope) => (scope, address),
-        Source::Address(IpAddr::V4(_), _) => return None,
-        Source::Interface(index) => (index, Ipv6Addr::UNSPECIFIED),
+/// TTL or hop limit of a packet that came, and when the kernel took it in, on the wall clock.
+pub(super) fn arrival(control: &[u8]) -> (Option<u8>, Option<u64>) {
+    let (mut ttl, mut stamp) = (None, None);
+    for (level, kind, data) in controls(control) {
+        match (level, kind) {
+            (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => {
+                ttl = word(data, 0).and_then(|hops| u8::try_from(hops).ok());
+            }
+            (libc::SOL_SOCKET, libc::SO_TIMESTAMPING) => stamp = software_stamp(data),
+            _ => {}
+        }
+    }
+    (ttl, stamp)
+}
+
+/// What an entry of the queue of errors says.
+pub(super) fn word_of(control: &[u8]) -> Option<Word> {
+    let (mut stamp, mut said) = (None, None);
+    for (level, kind, data) in controls(control) {
+        match (level, kind) {
+            (libc::SOL_SOCKET, libc::SO_TIMESTAMPING) => stamp = software_stamp(data),
+            (libc::IPPROTO_IP, libc::IP_RECVERR) | (libc::IPPROTO_IPV6, libc::IPV6_RECVERR) => {
+                said = extended(data);
+            }
+            _ => {}
+        }
+    }
+    let (error, offender) = said?;
+    if error.ee_origin == libc::SO_EE_ORIGIN_TIMESTAMPING {
+        return Some(Word::Left(error.ee_data, stamp?));
+    }
+    Some(Word::Failed(Failure::of(&error, offender)))
+}
+
+/// struct scm_timestamping: three times, of which the first is the kernel's own. 0 is none.
+fn software_stamp(data: &[u8]) -> Option<u64> {
+    let part = |at: usize| data.get(at..at + 8)?.try_into().ok().map(u64::from_ne_bytes);
+    let time = Duration::new(part(0)?, u32::try_from(part(8)?).ok()?);
+    u64::try_from(time.as_nanos()).ok().filter(|nanos| *nanos > 0)
+}
+
+/// struct sock_extended_err and the address behind it, see ip(7).
+fn extended(data: &[u8]) -> Option<(libc::sock_extended_err, Option<IpAddr>)> {
+    let &[ee_origin, ee_type, ee_code, ee_pad] = data.get(4..8)? else { return None };
+    let (ee_errno, ee_info, ee_data) = (word(data, 0)?, word(data, 8)?, word(data, 12)?);
+    let error = libc::sock_extended_err { ee_errno, ee_origin, ee_type, ee_code, ee_pad, ee_info, ee_data };
+    let family = data.get(16..18).and_then(|two| two.try_into().ok()).map(u16::from_ne_bytes);
+    let offender = match family.map(i32::from) {
+        Some(libc::AF_INET) => octets::<4>(data, 20).map(IpAddr::from),
+        Some(libc::AF_INET6) => octets::<16>(data, 24).map(IpAddr::from),
+        _ => None,
     };
-    Some(libc::in6_pktinfo { ipi6_addr: libc::in6_addr { s6_addr: address.octets() }, ipi6_ifindex: index })
+    Some((error, offender))
+}
+
+fn word(data: &[u8], at: usize) -> Option<u32> {
+    octets(data, at).map(u32::from_ne_bytes)
+}
+
+fn octets<const N: usize>(data: &[u8], at: usize) -> Option<[u8; N]> {
+    data.get(at..at + N)?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::Reason;
+
+    /// An entry of the queue: errno, origin, type, code, info, number.
+    fn entry(origin: u8, kind: u8, code: u8, number: u32, behind: &[u8]) -> Vec<u8> {
+        let mut data = 113u32.to_ne_bytes().to_vec();
+        data.extend([origin, kind, code, 0]);
+        data.extend(0u32.to_ne_bytes());
+        data.extend(number.to_ne_bytes());
+        data.extend(behind);
+        data
+    }
+
+    #[test]
+    fn stamps_and_errors_are_told_apart_and_a_stamp_of_zero_is_none() {
+        let mut control = vec![];
+        let stamp = |seconds: u64| [seconds.to_ne_bytes(), 5u64.to_ne_bytes()].concat();
+        push(&mut control, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, &stamp(2));
+        let said = entry(libc::SO_EE_ORIGIN_TIMESTAMPING, 0, 0, 77, &[0; 16]);
+        push(&mut control, libc::IPPROTO_IP, libc::IP_RECVERR, &said);
+        assert_eq!(word_of(&control), Some(Word::Left(77, 2_000_000_005)));
+        let mut control = vec![];
+        let family = u16::try_from(libc::AF_INET).unwrap().to_ne_bytes();
+        let sender = [family.as_slice(), &[0, 0, 10, 9, 0, 2], &[0; 8]].concat();
+        let said = entry(libc::SO_EE_ORIGIN_ICMP, 3, 1, 0, &sender);
+        push(&mut control, libc::IPPROTO_IP, libc::IP_RECVERR, &said);
+        let offender = Some(IpAddr::from([10, 9, 0, 2]));
+        let failure = Failure { reason: Reason::HostUnreachable, offender, local: false };
+        assert_eq!(word_of(&control), Some(Word::Failed(failure)));
+        let mut control = vec![];
+        push(&mut control, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, &[0; 48]);
+        push(&mut control, libc::IPPROTO_IP, libc::IP_TTL, &63i32.to_ne_bytes());
+        assert_eq!(arrival(&control), (Some(63), None));
+    }
 }

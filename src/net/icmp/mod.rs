@@ -4,10 +4,12 @@
 //! answered, lost when its own timeout has passed, or refused by this machine. What comes later is `Extra`.
 
 mod ancillary;
+mod bell;
 #[doc(hidden)]
 pub mod clock;
 #[doc(hidden)]
 pub mod failure;
+mod flights;
 #[doc(hidden)]
 pub mod mark;
 #[doc(hidden)]
@@ -22,8 +24,7 @@ pub mod window;
 mod words;
 
 use std::{
-    io::{self, Write},
-    os::unix::net::UnixStream,
+    io,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU32, AtomicU64, Ordering},
@@ -33,6 +34,7 @@ use std::{
 
 use tokio::sync::mpsc;
 
+use bell::Bell;
 pub use failure::Failure;
 pub use pace::Pace;
 use prober::{Command, Prober};
@@ -46,7 +48,7 @@ use crate::outcome::Reason;
 pub struct Session {
     id: u32,
     handle: Handle,
-    events: Option<mpsc::Receiver<Vec<Event>>>,
+    events: mpsc::Receiver<Vec<Event>>,
     counts: Arc<Counts>,
 }
 
@@ -54,7 +56,7 @@ pub struct Session {
 #[derive(Clone, Debug)]
 struct Handle {
     commands: mpsc::Sender<Command>,
-    waker: Arc<UnixStream>,
+    bell: Arc<Bell>,
     raw: bool,
     foreign: Arc<AtomicU64>,
 }
@@ -77,11 +79,10 @@ impl Probers {
     pub async fn open(&self, v6: bool, options: Options) -> Result<Session, Error> {
         let handle = self.handle(v6, |_| Ok(()))?;
         let id = self.sessions.fetch_add(1, Ordering::Relaxed);
-        let key = mark::Key::new().map_err(|source| Error::Icmp { source })?;
         let (sender, events) = mpsc::channel(QUEUE);
         let counts = Arc::new(Counts::default());
-        let open = Command::Open { id, key, options, events: sender, counts: counts.clone() };
-        let session = Session { id, handle, events: Some(events), counts };
+        let open = Command::Open { id, options, events: sender, counts: counts.clone() };
+        let session = Session { id, handle, events, counts };
         session.command(open).await.map_err(|source| Error::Icmp { source })?;
         Ok(session)
     }
@@ -134,8 +135,10 @@ impl Probers {
         if let Some(handle) = slot.as_ref().filter(|handle| !handle.commands.is_closed()) {
             return Ok(handle.clone());
         }
-        let mut socket = socket::IcmpSocket::open(v6)?;
-        let handle = prepare(&mut socket).and_then(|()| start(v6, socket));
+        let key = mark::Key::new().map_err(|source| Error::Icmp { source })?;
+        let tag = key.tag();
+        let mut socket = socket::IcmpSocket::open(v6, tag)?;
+        let handle = prepare(&mut socket).and_then(|()| start(v6, socket, (key, tag)));
         let handle = handle.map_err(|source| Error::Icmp { source })?;
         Ok(slot.insert(handle).clone())
     }
@@ -147,17 +150,15 @@ pub fn random_key() -> Result<[u64; 2], Error> {
         .map_err(|source| Error::System { operation: "read random bytes".into(), source })
 }
 
-fn start(v6: bool, socket: socket::IcmpSocket) -> io::Result<Handle> {
-    let (waker, bell) = UnixStream::pair()?;
-    waker.set_nonblocking(true)?;
-    bell.set_nonblocking(true)?;
+fn start(v6: bool, socket: socket::IcmpSocket, secrets: (mark::Key, u16)) -> io::Result<Handle> {
+    let (bell, ear) = bell::pair()?;
     let (commands, received) = mpsc::channel(QUEUE);
     let foreign = Arc::new(AtomicU64::new(0));
     let raw = socket.is_raw();
-    let prober = Prober::new(v6, socket, received, bell, foreign.clone());
+    let prober = Prober::new(v6, socket, secrets, received, ear, foreign.clone());
     let name = if v6 { "icmp6" } else { "icmp4" };
     std::thread::Builder::new().name(name.into()).spawn(move || prober.run())?;
-    Ok(Handle { commands, waker: Arc::new(waker), raw, foreign })
+    Ok(Handle { commands, bell: Arc::new(bell), raw, foreign })
 }
 
 impl Session {
@@ -171,11 +172,7 @@ impl Session {
 
     /// Waits for what becomes of probes. Safe to abandon and call again.
     pub async fn next(&mut self) -> Result<Vec<Event>, Error> {
-        let events = match self.events.as_mut() {
-            Some(events) => events.recv().await,
-            None => None,
-        };
-        events.ok_or_else(|| Error::Icmp { source: stopped() })
+        self.events.recv().await.ok_or_else(|| Error::Icmp { source: stopped() })
     }
 
     /// What it has counted so far.
@@ -185,23 +182,14 @@ impl Session {
 
     async fn command(&self, command: Command) -> io::Result<()> {
         self.handle.commands.send(command).await.map_err(|_| stopped())?;
-        self.handle.wake();
+        self.handle.bell.ring();
         Ok(())
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // The prober sees that nobody listens any more, once it is awake.
-        self.events = None;
-        self.handle.wake();
-    }
-}
-
-impl Handle {
-    fn wake(&self) {
-        // A full pipe is a prober that will wake anyway.
-        let _ = self.waker.as_ref().write(&[1]);
+        self.handle.bell.close(self.id);
     }
 }
 

@@ -9,7 +9,9 @@ pub struct Echo<'a> {
     pub payload: &'a [u8],
 }
 
-const HEADER: usize = 8;
+/// The bytes of an echo's header.
+pub const HEADER_LENGTH: u32 = 8;
+const HEADER: usize = HEADER_LENGTH as usize;
 const ECHO_REPLY: u8 = 0;
 const ECHO_REQUEST: u8 = 8;
 const ECHO_REQUEST_V6: u8 = 128;
@@ -29,15 +31,15 @@ pub fn checksum(bytes: &[u8]) -> u16 {
     !folded
 }
 
-/// Writes an echo request; the kernel fills the checksum of `ICMPv6` in.
-pub fn build(v6: bool, id_seq: u32, payload: &[u8], out: &mut Vec<u8>) {
-    out.clear();
+/// Appends an echo request whose payload `write` appends; the kernel fills the checksum of `ICMPv6` in.
+pub fn build(v6: bool, id_seq: u32, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
     out.extend([if v6 { ECHO_REQUEST_V6 } else { ECHO_REQUEST }, 0, 0, 0]);
     out.extend(id_seq.to_be_bytes());
-    out.extend_from_slice(payload);
+    write(out);
     if !v6 {
-        let sum = checksum(out);
-        out[2..4].copy_from_slice(&sum.to_be_bytes());
+        let sum = checksum(&out[start..]);
+        out[start + 2..start + 4].copy_from_slice(&sum.to_be_bytes());
     }
 }
 
@@ -92,20 +94,23 @@ mod tests {
         #[test]
         fn what_is_built_reads_back(id_seq: u32, payload in proptest::collection::vec(any::<u8>(), 0..200)) {
             let mut request = vec![];
-            build(false, id_seq, &payload, &mut request);
+            request.clear();
+            build(false, id_seq, &mut request, |out| out.extend(&payload));
             prop_assert_eq!(checksum(&request), 0);
             prop_assert_eq!(parse_quote(false, &request), Some(Echo { id_seq, payload: &payload }));
             prop_assert_eq!(parse_reply(false, &request), None);
             let answer = reply(&request);
             prop_assert_eq!(parse_reply(false, &answer), Some(Echo { id_seq, payload: &payload }));
-            build(true, id_seq, &payload, &mut request);
+            request.clear();
+            build(true, id_seq, &mut request, |out| out.extend(&payload));
             prop_assert_eq!(parse_quote(true, &request), Some(Echo { id_seq, payload: &payload }));
         }
 
         #[test]
         fn case_22_a_flipped_bit_spoils_the_checksum(id_seq: u32, payload in proptest::collection::vec(any::<u8>(), 0..64), at: proptest::sample::Index, bit in 0u8..8) {
             let mut request = vec![];
-            build(false, id_seq, &payload, &mut request);
+            request.clear();
+            build(false, id_seq, &mut request, |out| out.extend(&payload));
             let mut answer = reply(&request);
             let at = at.index(answer.len());
             answer[at] ^= 1 << bit;
@@ -126,7 +131,7 @@ mod tests {
     #[test]
     fn case_25_ip_options_are_skipped_and_short_quotes_read() {
         let mut request = vec![];
-        build(false, 0x0102_0304, b"x", &mut request);
+        build(false, 0x0102_0304, &mut request, |out| out.extend(b"x"));
         let mut packet = vec![0x46, 0, 0, 0, 0, 0, 0, 0, 63, ICMP, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7, 7, 7, 7];
         packet.extend(reply(&request));
         let (message, ttl) = strip_ipv4(&packet).unwrap();
@@ -138,7 +143,7 @@ mod tests {
     #[test]
     fn case_21_a_truncated_message_is_no_reply() {
         let mut request = vec![];
-        build(false, 7, &[1; 56], &mut request);
+        build(false, 7, &mut request, |out| out.extend([1; 56]));
         let answer = reply(&request);
         for length in 0..answer.len() {
             assert_eq!(parse_reply(false, &answer[..length]), None, "{length}");

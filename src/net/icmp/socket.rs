@@ -1,28 +1,20 @@
 //! One ICMP socket: raw with the right CAP_NET_RAW, else the kernel's ping socket (icmp(7), `ping_group_range`).
 //!
-//! The right is raised from the permitted set for the time of the open only. A send never takes an error that
-//! belongs to another host: the kernel hands those to whoever calls next, so the queue is read and the send tried again.
+//! The right is raised from the permitted set for the time of the open only. Packets are moved in batches. A raw socket
+//! keeps away, before it costs room in the buffer, what does not carry the tag of its prober.
 
 use std::{
-    io::{self, IoSlice, IoSliceMut},
+    io,
     net::IpAddr,
-    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd},
 };
 
-use nix::{
-    errno::Errno,
-    sys::socket::{
-        ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, SockaddrIn6, SockaddrStorage, recvmsg,
-        sendmsg, setsockopt, sockopt,
-    },
-};
-use socket2::{Domain, Protocol, Socket, Type};
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
 
 use super::{
-    Options, Peer,
-    ancillary::{packet_info_v4, packet_info_v6, peer_of},
-    clock,
-    failure::Failure,
+    Failure, Peer,
+    ancillary::{Word, arrival, word_of},
     packet,
 };
 use crate::{
@@ -30,6 +22,7 @@ use crate::{
     outcome::Reason,
     sys::{
         self,
+        datagram::{self, Batch, Message, Outgoing},
         rights::{self, Right},
     },
 };
@@ -41,11 +34,11 @@ pub struct IcmpSocket {
     v6: bool,
     raw: bool,
     dont_fragment: bool,
-    control: Vec<u8>,
+    numbers: bool,
     drops: u32,
 }
 
-/// An echo reply's way in: where the bytes are is for the caller's buffer.
+/// An echo reply's way in.
 #[derive(Clone, Copy, Debug)]
 pub struct Received {
     /// Who sent it.
@@ -54,19 +47,25 @@ pub struct Received {
     pub ttl: Option<u8>,
     /// When the kernel took it in, on the wall clock.
     pub stamp: Option<u64>,
-    /// Bytes in the buffer.
-    pub length: usize,
+}
+
+/// What the queue of errors says of a packet of ours.
+#[derive(Clone, Copy, Debug)]
+pub enum Told {
+    /// The packet with this number has left, at this time of the wall clock.
+    Left(u32, u64),
+    /// The host that was probed, what the error quotes of the probe, and what it says.
+    Failed(Peer, Option<u32>, Failure),
 }
 
 /// What we want of the receive buffer: room for many thousands of replies.
 const WANTED_BUFFER: usize = 8 << 20;
-/// What the smallest reply costs of the receive buffer, measured.
+/// What the smallest reply costs of the receive buffer, measured; the stamp of a packet that has left costs as much.
 const REPLY_COST: usize = 832;
-const CONTROL: usize = 512;
 
 impl IcmpSocket {
-    /// Opens a socket of a family, with all its options.
-    pub fn open(v6: bool) -> Result<Self, Error> {
+    /// Opens a socket of a family, with all its options. Replies without the tag are kept away from a raw one.
+    pub fn open(v6: bool, tag: u16) -> Result<Self, Error> {
         let (domain, protocol) =
             if v6 { (Domain::IPV6, Protocol::ICMPV6) } else { (Domain::IPV4, Protocol::ICMPV4) };
         let raw = rights::with(Right::NetRaw, || Socket::new(domain, Type::RAW, Some(protocol)));
@@ -80,13 +79,13 @@ impl IcmpSocket {
             Err(error) => Err(error),
         };
         let (socket, raw) = opened.map_err(|source| Error::Icmp { source })?;
-        let control = vec![0; CONTROL];
-        let mut open = Self { socket, v6, raw, dont_fragment: false, control, drops: 0 };
-        open.set_up().map_err(|source| Error::Icmp { source })?;
+        let numbers = sys::icmp::takes_stamp_numbers();
+        let mut open = Self { socket, v6, raw, dont_fragment: false, numbers, drops: 0 };
+        open.set_up(tag).map_err(|source| Error::Icmp { source })?;
         Ok(open)
     }
 
-    fn set_up(&mut self) -> io::Result<()> {
+    fn set_up(&mut self, tag: u16) -> io::Result<()> {
         let socket = &self.socket;
         socket.set_nonblocking(true)?;
         if self.v6 {
@@ -101,7 +100,10 @@ impl IcmpSocket {
             (true, true) => sys::icmp::only_echo_replies_v6(socket)?,
             (false, _) => {}
         }
-        setsockopt(socket, sockopt::ReceiveTimestampns, &true)?;
+        if self.raw {
+            socket.attach_filter(&filter(self.v6, tag))?;
+        }
+        sys::icmp::stamp(socket, true)?;
         // The larger one needs CAP_NET_ADMIN; what we really got is read back by `window`.
         if setsockopt(socket, sockopt::RcvBufForce, &WANTED_BUFFER).is_err() {
             socket.set_recv_buffer_size(WANTED_BUFFER)?;
@@ -121,7 +123,19 @@ impl IcmpSocket {
         self.raw
     }
 
-    /// How many replies the receive buffer holds, with room to spare.
+    /// Whether the kernel takes the number of a packet's stamp with the packet; else it counts packets by itself, and
+    /// nobody can say whether it counted one that failed.
+    pub fn takes_numbers(&self) -> bool {
+        self.numbers
+    }
+
+    /// Lets the kernel count packets for their stamps from 0 again.
+    pub fn restart_numbers(&self) {
+        // Without stamps, round trips are told as what they are: measured outside the kernel.
+        let _ = sys::icmp::stamp(&self.socket, false).and_then(|()| sys::icmp::stamp(&self.socket, true));
+    }
+
+    /// How many replies the receive buffer holds beside the stamps of their requests.
     pub fn window(&self) -> usize {
         (self.socket.recv_buffer_size().unwrap_or_default() / (2 * REPLY_COST)).max(1)
     }
@@ -139,121 +153,76 @@ impl IcmpSocket {
         fresh
     }
 
-    /// Reads one packet; `None` where there is none.
-    pub fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<Received>> {
-        let mut parts = [IoSliceMut::new(buffer)];
-        let flags = MsgFlags::MSG_DONTWAIT;
-        let fd = self.socket.as_raw_fd();
-        let message = match recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut self.control), flags) {
-            Ok(message) => message,
-            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let (mut ttl, mut stamp) = (None, None);
-        for part in message.cmsgs().into_iter().flatten() {
-            match part {
-                ControlMessageOwned::ScmTimestampns(time) => stamp = Some(clock::nanos(time)),
-                ControlMessageOwned::Ipv4Ttl(hops) | ControlMessageOwned::Ipv6HopLimit(hops) => {
-                    ttl = u8::try_from(hops).ok();
-                }
-                _ => {}
-            }
-        }
-        let length = message.bytes;
-        let unknown = Peer::from(IpAddr::from([0, 0, 0, 0]));
-        let peer = message.address.and_then(|address| peer_of(&address)).unwrap_or(unknown);
-        Ok(Some(Received { peer, ttl, stamp, length }))
+    /// Reads packets that have come, in slots of this size; whether there may be more.
+    pub fn receive(&self, batch: &mut Batch, slot: usize) -> io::Result<bool> {
+        batch.receive(self.socket.as_fd(), slot, true)
     }
 
-    /// The echo reply in what `receive` read; a raw IPv4 socket gives the IP header with it.
-    pub fn parse<'a>(&self, packet: &'a [u8]) -> Option<packet::Echo<'a>> {
-        let message = if self.raw && !self.v6 { packet::strip_ipv4(packet)?.0 } else { packet };
-        let mut echo = packet::parse_reply(self.v6, message)?;
+    /// Reads errors and stamps; whether there may be more.
+    pub fn receive_errors(&self, batch: &mut Batch, slot: usize) -> io::Result<bool> {
+        batch.receive_errors(self.socket.as_fd(), slot)
+    }
+
+    /// The echo reply in what came; a raw IPv4 socket gives the IP header with it.
+    pub fn parse<'a>(&self, message: &Message<'a>) -> Option<(Received, packet::Echo<'a>)> {
+        if message.is_cut {
+            return None;
+        }
+        let strip = self.raw && !self.v6;
+        let inner = if strip { packet::strip_ipv4(message.bytes)?.0 } else { message.bytes };
+        let mut echo = packet::parse_reply(self.v6, inner)?;
         echo.id_seq &= self.id_seq_mask();
-        Some(echo)
+        let (ttl, stamp) = arrival(message.control);
+        Some((Received { peer: peer(&message.from)?, ttl, stamp }, echo))
     }
 
-    /// Reads one error: the host that was probed, what the error quotes of the probe, and what it says.
-    pub fn receive_error(&mut self, buffer: &mut [u8]) -> Option<(Peer, Option<u32>, Failure)> {
-        let mut parts = [IoSliceMut::new(buffer)];
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_ERRQUEUE;
-        let fd = self.socket.as_raw_fd();
-        let message = recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut self.control), flags).ok()?;
-        let mut failure = None;
-        for part in message.cmsgs().into_iter().flatten() {
-            match part {
-                ControlMessageOwned::Ipv4RecvErr(error, offender) => {
-                    let offender = offender.map(|address| SockaddrIn::from(address).ip().into());
-                    failure = Some(Failure::of(&error, offender));
-                }
-                ControlMessageOwned::Ipv6RecvErr(error, offender) => {
-                    let offender = offender.map(|address| SockaddrIn6::from(address).ip().into());
-                    failure = Some(Failure::of(&error, offender));
-                }
-                _ => {}
+    /// What an entry of the queue of errors says.
+    pub fn parse_error(&self, message: &Message<'_>) -> Option<Told> {
+        Some(match word_of(message.control)? {
+            Word::Left(number, wall) => Told::Left(number, wall),
+            Word::Failed(failure) => {
+                let quote = packet::parse_quote(self.v6, message.bytes);
+                let nobody = Peer::from(IpAddr::from([0, 0, 0, 0]));
+                let id_seq = quote.map(|echo| echo.id_seq & self.id_seq_mask());
+                Told::Failed(peer(&message.from).unwrap_or(nobody), id_seq, failure)
             }
-        }
-        let peer = message.address.and_then(|address| peer_of(&address));
-        let length = message.bytes;
-        let quote = packet::parse_quote(self.v6, &buffer[..length.min(buffer.len())]);
-        let id_seq = quote.map(|echo| echo.id_seq & self.id_seq_mask());
-        let unknown = Failure { reason: Reason::Io, offender: None, local: true };
-        let nobody = Peer::from(IpAddr::from([0, 0, 0, 0]));
-        Some((peer.unwrap_or(nobody), id_seq, failure.unwrap_or(unknown)))
+        })
     }
 
-    /// Sends one packet. An error that comes back is the kernel's word on this very packet, if `drain` reads all
-    /// errors that wait, and says whether there were any.
-    pub fn send(
-        &mut self,
-        packet: &[u8],
-        peer: Peer,
-        options: &Options,
-        mut drain: impl FnMut(&mut Self) -> bool,
-    ) -> io::Result<()> {
-        if options.df != self.dont_fragment {
-            sys::icmp::dont_fragment(&self.socket, self.v6, options.df)?;
-            self.dont_fragment = options.df;
+    /// Sends packets in order; how many have gone. An error is about the first, or left over from any packet before.
+    pub fn send(&mut self, packets: &[Outgoing<'_>], dont_fragment: bool) -> io::Result<usize> {
+        if dont_fragment != self.dont_fragment {
+            sys::icmp::dont_fragment(&self.socket, self.v6, dont_fragment)?;
+            self.dont_fragment = dont_fragment;
         }
-        let mut empty_handed = 0;
-        for _ in 0..MOST_TRIES {
-            match self.send_once(packet, peer, options) {
-                Ok(()) => return Ok(()),
-                Err(Errno::EINTR) => {}
-                Err(error @ (Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM)) => return Err(error.into()),
-                Err(error) => {
-                    // The first error may be left over from a queue that was read already.
-                    empty_handed += u32::from(!drain(self));
-                    if empty_handed > 1 || error == Errno::EMSGSIZE {
-                        drain(self);
-                        return Err(error.into());
-                    }
-                }
-            }
-        }
-        Err(io::Error::from_raw_os_error(libc::EAGAIN))
+        datagram::send(self.socket.as_fd(), packets)
     }
+}
 
-    fn send_once(&self, packet: &[u8], peer: Peer, options: &Options) -> Result<(), Errno> {
-        let (ttl, tos) = (options.ttl.map(i32::from), options.tos);
-        let class = i32::from(tos);
-        let (info4, info6);
-        let mut control = Vec::with_capacity(3);
-        if self.v6 {
-            control.extend(ttl.as_ref().map(ControlMessage::Ipv6HopLimit));
-            control.extend((tos != 0).then_some(ControlMessage::Ipv6TClass(&class)));
-            info6 = options.source.and_then(packet_info_v6);
-            control.extend(info6.as_ref().map(ControlMessage::Ipv6PacketInfo));
-        } else {
-            control.extend(ttl.as_ref().map(ControlMessage::Ipv4Ttl));
-            control.extend((tos != 0).then_some(ControlMessage::Ipv4Tos(&tos)));
-            info4 = options.source.and_then(packet_info_v4);
-            control.extend(info4.as_ref().map(ControlMessage::Ipv4PacketInfo));
-        }
-        let to = SockaddrStorage::from(peer.socket_address());
-        let flags = MsgFlags::MSG_DONTWAIT;
-        sendmsg(self.socket.as_raw_fd(), &[IoSlice::new(packet)], &control, flags, Some(&to)).map(|_| ())
-    }
+fn peer(address: &SockAddr) -> Option<Peer> {
+    address.as_socket().map(Peer::from)
+}
+
+/// Passes packets with the tag in their mark: a program of the classic packet filter, see socket(7).
+fn filter(v6: bool, tag: u16) -> Vec<SockFilter> {
+    const LOAD_HEADER_LENGTH: u16 = 0xb1;
+    const LOAD_HALF_BEHIND: u16 = 0x48;
+    const LOAD_HALF: u16 = 0x28;
+    const JUMP_IF_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    let at = packet::HEADER_LENGTH + super::mark::TAG_AT;
+    // The kernel shows an IPv4 packet with its header, of an IPv6 one only what follows.
+    let mut program = if v6 {
+        vec![SockFilter::new(LOAD_HALF, 0, 0, at)]
+    } else {
+        vec![SockFilter::new(LOAD_HEADER_LENGTH, 0, 0, 0), SockFilter::new(LOAD_HALF_BEHIND, 0, 0, at)]
+    };
+    program.extend([
+        SockFilter::new(JUMP_IF_EQUAL, 0, 1, tag.into()),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+        SockFilter::new(RETURN, 0, 0, 0),
+    ]);
+    program
 }
 
 impl AsFd for IcmpSocket {
@@ -261,6 +230,3 @@ impl AsFd for IcmpSocket {
         self.socket.as_fd()
     }
 }
-
-/// More left-over errors than this in front of one packet: send it a little later.
-const MOST_TRIES: u32 = 64;

@@ -1,6 +1,7 @@
 //! How many replies may be on their way at once, so that the receive buffer holds them all. Pure: times are handed in.
 //!
-//! It bounds what was sent within the last round trip, not all that is unanswered: silent hosts fill no buffer.
+//! It bounds what was sent within the last round trip and is not answered yet: silent hosts fill no buffer, nor does what
+//! was read already.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -12,7 +13,7 @@ pub struct Window {
     /// Doubling from a small start, until the first loss: who is not known to the neighbour table yet gets no flood.
     starting: bool,
     grown: u64,
-    /// When packets were sent, and what their replies cost.
+    /// When packets were sent, and what the replies cost that have not come.
     sent: VecDeque<(u64, f64)>,
     used: f64,
     slowest: Slowest,
@@ -29,6 +30,8 @@ struct Slowest {
 /// Replies within less than this may all come at once.
 const SHORTEST_PERIOD: Duration = Duration::from_millis(10);
 const SAMPLES: u32 = 200;
+/// Packets of this part of a period are counted together.
+const GRAINS: u64 = 64;
 /// Where it starts, and where it starts anew after a pause.
 const START: f64 = 64.0;
 const PAUSE: u64 = 1_000_000_000;
@@ -48,14 +51,13 @@ impl Window {
     /// Whether one more reply with this payload fits.
     pub fn has_room(&mut self, size: usize, now: u64) -> bool {
         let period = self.period();
-        while let Some((_, cost)) = self.sent.front().copied().filter(|(at, _)| at + period <= now) {
+        while let Some((_, cost)) = self.sent.pop_front_if(|(at, cost)| *cost <= 0.0 || *at + period <= now) {
             self.used -= cost;
-            self.sent.pop_front();
         }
         self.sent.is_empty() || self.used + cost(size) <= self.limit
     }
 
-    /// When there will be more room; `None` where there is all.
+    /// When there will be more room, if no answer comes before; `None` where there is all.
     pub fn opens(&self) -> Option<u64> {
         self.sent.front().map(|(at, _)| at + self.period())
     }
@@ -66,12 +68,22 @@ impl Window {
             self.used = 0.0;
         }
         self.used += cost(size);
-        self.sent.push_back((now, cost(size)));
+        let grain = self.period() / GRAINS;
+        match self.sent.back_mut() {
+            Some((at, all)) if now < *at + grain => *all += cost(size),
+            _ => self.sent.push_back((now, cost(size))),
+        }
     }
 
-    /// An answer came.
-    pub fn answered(&mut self, rtt: Duration) {
+    /// An answer came to a packet of then.
+    pub fn answered(&mut self, size: usize, sent: u64, rtt: Duration) {
         self.slowest.add(rtt);
+        let behind = self.sent.partition_point(|(at, _)| *at <= sent);
+        if let Some((_, all)) = behind.checked_sub(1).and_then(|at| self.sent.get_mut(at)) {
+            let freed = cost(size).min(*all);
+            *all -= freed;
+            self.used -= freed;
+        }
     }
 
     /// This machine lost packets: half as many from now on.
@@ -146,6 +158,19 @@ mod tests {
     }
 
     #[test]
+    fn what_was_answered_makes_room_at_once() {
+        let mut window = Window::new(128, 0);
+        window.grow(100 * MS);
+        assert_eq!(fill(&mut window, 100 * MS), 128);
+        window.answered(0, 101 * MS, Duration::from_micros(16));
+        window.answered(0, 101 * MS, Duration::from_micros(16));
+        assert_eq!(fill(&mut window, 102 * MS), 2);
+        // An answer to what is long counted out frees nothing.
+        window.answered(0, 99 * MS, Duration::from_micros(16));
+        assert_eq!(fill(&mut window, 103 * MS), 0);
+    }
+
+    #[test]
     fn a_loss_halves_it_and_time_mends_it() {
         let mut window = Window::new(128, 0);
         window.grow(100 * MS);
@@ -175,7 +200,7 @@ mod tests {
     #[test]
     fn slow_answers_lengthen_its_period_and_a_large_packet_still_goes() {
         let mut window = Window::new(4, 0);
-        (0..SAMPLES).for_each(|_| window.answered(Duration::from_millis(50)));
+        (0..SAMPLES).for_each(|_| window.answered(16, 0, Duration::from_millis(50)));
         assert!(window.has_room(65_507, 100 * MS));
         window.sent(65_507, 100 * MS);
         assert!(!window.has_room(16, 149 * MS));

@@ -105,6 +105,8 @@ pub enum What {
         rtt: Duration,
         /// TTL or hop limit of the answer.
         ttl: Option<u8>,
+        /// Whether the kernel stamped both ends of the round trip; else it was measured outside the kernel.
+        is_stamped: bool,
     },
     /// No answer came in time: a timeout, or the error that came instead.
     Lost(Failure),

@@ -21,13 +21,7 @@ use socket::SynSocket;
 
 use super::{
     Error,
-    icmp::{
-        Failure, Pace, Peer,
-        clock::{self, Moment},
-        pace::Pacer,
-        random_key,
-        window::Window,
-    },
+    icmp::{Failure, Pace, Peer, clock::Clocks, pace::Pacer, random_key, window::Window},
 };
 
 /// Asks hosts of one family at one port.
@@ -42,6 +36,7 @@ pub struct Asker {
     deadlines: VecDeque<(u64, Peer)>,
     window: Window,
     pacer: Pacer,
+    clocks: Clocks,
     /// The kernel could not take a packet: nothing is sent before this time.
     blocked: u64,
     events: Vec<Event>,
@@ -103,7 +98,7 @@ struct Waiting {
 struct Flight {
     waiting: Waiting,
     port: u16,
-    sent: Moment,
+    sent: u64,
     deadline: u64,
     /// This machine lost packets while it was on its way: its answer may be among them.
     tainted: bool,
@@ -124,7 +119,8 @@ impl Asker {
     /// Fails where this process may not open raw sockets, or the machine does not speak the family.
     pub fn open(v6: bool, port: u16, timeout: Duration, pace: Pace) -> Result<Self, Error> {
         let socket = SynSocket::open(v6, port)?;
-        let now = clock::now().monotonic;
+        let mut clocks = Clocks::default();
+        let now = clocks.look();
         Ok(Self {
             key: Key(random_key()?),
             window: Window::new(socket.window(), now),
@@ -135,6 +131,7 @@ impl Asker {
             queue: VecDeque::new(),
             flights: HashMap::new(),
             deadlines: VecDeque::new(),
+            clocks,
             blocked: 0,
             events: vec![],
             counts: Counts::default(),

@@ -34,7 +34,7 @@ impl Asker {
     pub async fn next(&mut self) -> Vec<Event> {
         loop {
             // Taken before the buffer is read: an answer that comes later than this is not yet overdue.
-            let now = clock::now().monotonic;
+            let now = self.clocks.look();
             let emptied = self.receive();
             self.read_errors();
             if emptied {
@@ -57,7 +57,7 @@ impl Asker {
     async fn sleep(&self, wake: Option<u64>) {
         let overdue = self.deadlines.front().map(|(deadline, _)| *deadline);
         let until = wake.into_iter().chain(overdue).min();
-        let now = clock::now().monotonic;
+        let now = clock::monotonic();
         let until = until.map(|until| Instant::now() + Duration::from_nanos(until.saturating_sub(now)));
         let ready = async {
             // Where the runtime cannot watch it, a short sleep does.
@@ -113,8 +113,9 @@ impl Asker {
             self.end(peer, What::Extra { is_open });
             return Some(());
         };
-        let rtt = clock::round_trip(flight.sent, stamp, clock::now());
-        self.window.answered(rtt);
+        let read = self.clocks.look();
+        let rtt = self.clocks.round_trip(flight.sent, None, stamp, read).rtt;
+        self.window.answered(0, flight.sent, rtt);
         if rtt > self.timeout {
             self.end(peer, What::Lost(flight.failure.unwrap_or(SILENCE)));
             self.end(peer, What::Extra { is_open });
@@ -149,7 +150,7 @@ impl Asker {
         }
         // A host that says itself that nobody listens there refuses in its own way.
         if failure.reason == Reason::PortUnreachable && failure.offender == Some(peer.address) {
-            let rtt = clock::round_trip(flight.sent, None, clock::now());
+            let rtt = Duration::from_nanos(self.clocks.look().saturating_sub(flight.sent).max(1));
             self.flights.remove(&peer);
             self.end(peer, What::Answered { is_open: false, rtt });
         } else {
@@ -198,7 +199,7 @@ impl Asker {
     /// Sends what may be sent; when to look again, if there is more, and 0 for at once.
     fn send(&mut self) -> Option<u64> {
         for _ in 0..SEND_BATCH {
-            let now = clock::now().monotonic;
+            let now = self.clocks.look();
             self.window.grow(now);
             if self.queue.is_empty() {
                 return None;
@@ -228,9 +229,9 @@ impl Asker {
         let port = self.socket.ports[waiting.attempt as usize % self.socket.ports.len()];
         let cookie = self.key.cookie(peer.address, port, self.port);
         // Taken before the call, so that no answer comes before its question.
-        let sent = clock::now();
+        let sent = clock::monotonic();
         let timeout = u64::try_from(self.timeout.as_nanos()).unwrap_or(u64::MAX);
-        let deadline = sent.monotonic.saturating_add(timeout).saturating_add(1);
+        let deadline = sent.saturating_add(timeout).saturating_add(1);
         let mut errors = vec![];
         let drain = |socket: &mut SynSocket| {
             let before = errors.len();
@@ -243,8 +244,8 @@ impl Asker {
         }
         match flown {
             Ok(()) => {
-                self.pacer.sent(peer.address, sent.monotonic);
-                self.window.sent(0, sent.monotonic);
+                self.pacer.sent(peer.address, sent);
+                self.window.sent(0, sent);
                 self.counts.packets += 1;
                 let flight = Flight { waiting, port, sent, deadline, tainted: false, failure: None };
                 self.flights.insert(peer, flight);
@@ -254,11 +255,11 @@ impl Asker {
                 if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM)) =>
             {
                 self.queue.push_front(waiting);
-                self.blocked = sent.monotonic + PAUSE;
+                self.blocked = sent + PAUSE;
                 return false;
             }
             Err(error) => {
-                self.pacer.sent(peer.address, sent.monotonic);
+                self.pacer.sent(peer.address, sent);
                 let failure = Failure::of_send(&error, peer.address.is_ipv6());
                 // What was sent once and lost here was sent, whatever became of the second try.
                 let what = if waiting.resends > 0 { What::Lost(failure) } else { What::Refused(failure) };

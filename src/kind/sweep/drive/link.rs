@@ -14,11 +14,7 @@ use super::{
 use crate::{
     kind::Error,
     net::{
-        icmp::{
-            Peer,
-            clock::{self, Moment},
-            pace::Pacer,
-        },
+        icmp::{Peer, clock::Clocks, pace::Pacer},
         neighbour::{self, Answer, Asker, Mac, Routes, Way},
         reason_of,
     },
@@ -28,6 +24,7 @@ use crate::{
 /// The hosts of the machine's own links.
 #[derive(Debug, Default)]
 pub(in super::super) struct Near {
+    clocks: Clocks,
     asker: Option<Asker>,
     /// Whom this asks, and those that can be asked by the kernel alone are the gate's.
     asked: HashMap<u32, Asked>,
@@ -40,7 +37,7 @@ pub(in super::super) struct Near {
 struct Asked {
     link: usize,
     /// When it was asked last.
-    sent: Option<Moment>,
+    sent: Option<u64>,
 }
 
 /// A host whose station answered.
@@ -199,7 +196,7 @@ impl Drive<'_> {
     async fn ask_links(&mut self, links: &[(u32, usize)]) {
         self.near.asked =
             links.iter().map(|(index, link)| (*index, Asked { link: *link, sent: None })).collect();
-        let mut pacer = Pacer::new(self.pace(false), clock::now().monotonic);
+        let mut pacer = Pacer::new(self.pace(false), self.near.clocks.look());
         let (mut passes, mut repeats, mut lost) = (0, 0, false);
         while passes < self.sweep.passes.0 && self.near.seen.len() < links.len() {
             if !self.link_pass(links, &mut pacer).await {
@@ -224,11 +221,11 @@ impl Drive<'_> {
     async fn link_pass(&mut self, links: &[(u32, usize)], pacer: &mut Pacer) -> bool {
         let missing = links.len() - self.near.seen.len();
         self.progress.total += missing as u64;
-        let (mut left, mut last) = (links, clock::now().monotonic);
+        let (mut left, mut last) = (links, self.near.clocks.look());
         let timeout = u64::try_from(self.sweep.timeout.0.as_nanos()).unwrap_or(u64::MAX);
         loop {
             self.hear();
-            let now = clock::now().monotonic;
+            let now = self.near.clocks.look();
             let wake = if let Some(at) = self.ask_some(&mut left, pacer, &mut last) {
                 at
             } else {
@@ -258,9 +255,9 @@ impl Drive<'_> {
                 *left = rest;
                 continue;
             }
-            let (peer, now) = (self.hosts.peer(*index), clock::now());
+            let (peer, now) = (self.hosts.peer(*index), self.near.clocks.look());
             let at = pacer.next().max(pacer.next_to(peer.address));
-            if at > now.monotonic {
+            if at > now {
                 return Some(at);
             }
             let sent = self.near.asker.as_ref()?.ask(*link, peer.address);
@@ -268,7 +265,7 @@ impl Drive<'_> {
                 Err(error)
                     if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM)) =>
                 {
-                    return Some(now.monotonic + PAUSE);
+                    return Some(now + PAUSE);
                 }
                 Err(error) => self.findings.note(*index, Finding::dead(reason_of(error)), None),
                 Ok(()) => {
@@ -276,8 +273,8 @@ impl Drive<'_> {
                     self.packets += 1;
                 }
             }
-            pacer.sent(peer.address, now.monotonic);
-            (*left, *last) = (rest, now.monotonic);
+            pacer.sent(peer.address, now);
+            (*left, *last) = (rest, now);
             self.progress.done += 1;
         }
         Some(0)
@@ -289,12 +286,12 @@ impl Drive<'_> {
         if let Some(asker) = &mut self.near.asker {
             asker.receive(&mut answers);
         }
-        let read = clock::now();
+        let read = self.near.clocks.look();
         for Answer { link, interface, address, mac, stamp } in answers {
             let Some(index) = self.hosts.index(address, interface) else { continue };
             let asked = self.near.asked.get(&index).filter(|asked| asked.link == link);
             let Some(sent) = asked.and_then(|asked| asked.sent) else { continue };
-            let rtt = clock::round_trip(sent, stamp, read);
+            let rtt = self.near.clocks.round_trip(sent, None, stamp, read).rtt;
             let seen = self.near.seen.entry(index).or_insert_with(|| Seen { mac, rtt, others: vec![] });
             if seen.mac != mac && !seen.others.contains(&mac) && seen.others.len() < MOST_OTHERS {
                 seen.others.push(mac);

@@ -5,12 +5,13 @@
 
 mod receive;
 mod send;
+mod sessions;
+mod stamps;
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, VecDeque},
-    io::Read,
-    os::{fd::AsFd, unix::net::UnixStream},
+    collections::{BinaryHeap, VecDeque},
+    os::fd::AsFd,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
@@ -19,113 +20,95 @@ use nix::{
     poll::{PollFd, PollFlags, ppoll},
     sys::time::TimeSpec,
 };
-use tokio::sync::mpsc::{self, error::TryRecvError, error::TrySendError};
+use tokio::sync::mpsc::{self, error::TryRecvError};
 
+pub(super) use self::sessions::Command;
+use self::{
+    send::{Blocked, Outbox},
+    sessions::{Sessions, Waiting},
+    stamps::Stamps,
+};
 use super::{
-    Counts, Event, Options, Peer, Probe, What,
-    clock::{self, Moment},
-    failure::Failure,
+    bell::Ear,
+    clock::{self, Clocks},
+    flights::Flights,
     mark::Key,
-    pace::Pacer,
     socket::IcmpSocket,
     window::Window,
 };
-
-/// What a session asks for.
-#[derive(Debug)]
-pub(super) enum Command {
-    Open { id: u32, key: Key, options: Options, events: mpsc::Sender<Vec<Event>>, counts: Arc<Counts> },
-    Probes { id: u32, probes: Vec<Probe> },
-}
-
-/// A session as the thread knows it.
-struct State {
-    key: Key,
-    options: Options,
-    events: mpsc::Sender<Vec<Event>>,
-    counts: Arc<Counts>,
-    /// Events that have not been handed over.
-    pending: Vec<Event>,
-    extras: usize,
-    queue: VecDeque<Waiting>,
-    pacer: Pacer,
-    in_flight: usize,
-}
-
-/// A probe that waits to be sent.
-#[derive(Clone, Copy)]
-struct Waiting {
-    probe: Probe,
-    /// How often it was sent before, and lost by this machine.
-    resends: u16,
-}
-
-/// What a reply or an error must name to belong to a probe.
-type Id = (Peer, u32);
-
-/// A probe on its way.
-struct Flight {
-    session: u32,
-    waiting: Waiting,
-    sent: Moment,
-    deadline: u64,
-    /// This machine lost packets while it was on its way: its answer may be among them.
-    tainted: bool,
-    failure: Option<Failure>,
-}
+use crate::sys::datagram::Batch;
 
 pub(super) struct Prober {
     v6: bool,
     socket: IcmpSocket,
     commands: mpsc::Receiver<Command>,
-    wakes: UnixStream,
+    ear: Ear,
     foreign: Arc<AtomicU64>,
-    sessions: HashMap<u32, State>,
-    turns: VecDeque<u32>,
-    flights: HashMap<Id, Flight>,
-    deadlines: BinaryHeap<Reverse<(u64, Id)>>,
+    key: Key,
+    tag: u16,
+    sessions: Sessions,
+    /// Those that have something to send.
+    turns: VecDeque<u16>,
+    flights: Flights,
+    /// When the first probe of a session may be overdue, one for each that has any on its way.
+    alarms: BinaryHeap<Reverse<(u64, u16)>>,
     window: Window,
-    serial: u64,
-    /// The kernel could not take a packet: nothing is sent before this time.
-    blocked: u64,
+    clocks: Clocks,
+    stamps: Stamps,
+    /// When this machine last lost packets: the answer to what was on its way then may be among them.
+    dropped: Option<u64>,
+    blocked: Blocked,
+    outbox: Outbox,
+    /// Room for what comes; `None` while it is read.
+    batch: Option<Batch>,
+    errors: Option<Batch>,
+    /// Room for the largest reply.
+    slot: usize,
+    /// Whether something may have come.
+    heard: bool,
     /// Errors in a row that nothing explains.
     strange: u32,
-    buffer: Vec<u8>,
-    payload: Vec<u8>,
-    packet: Vec<u8>,
 }
 
-/// Answers beyond the first that a session is told of at a time; a flood of them is cut here.
-const MOST_EXTRAS: usize = 4096;
-const PAUSE: u64 = 1_000_000;
 const LONG_PAUSE: Duration = Duration::from_millis(100);
+/// Room for replies; a page that none has reached takes no memory.
+const ROOM: usize = 128 << 10;
+const ERROR_SLOT: usize = 256;
+/// What stands before a payload at most: an IPv4 header with options, and that of the echo.
+const HEADERS: usize = 68;
 
 impl Prober {
     pub(super) fn new(
         v6: bool,
         socket: IcmpSocket,
+        (key, tag): (Key, u16),
         commands: mpsc::Receiver<Command>,
-        wakes: UnixStream,
+        ear: Ear,
         foreign: Arc<AtomicU64>,
     ) -> Self {
-        let window = Window::new(socket.window(), clock::now().monotonic);
         Self {
             v6,
-            socket,
             commands,
-            wakes,
+            ear,
             foreign,
-            window,
-            sessions: HashMap::new(),
+            key,
+            tag,
+            sessions: Sessions::default(),
             turns: VecDeque::new(),
-            flights: HashMap::new(),
-            deadlines: BinaryHeap::new(),
-            serial: 0,
-            blocked: 0,
+            flights: Flights::new(v6, socket.id_seq_mask()),
+            alarms: BinaryHeap::new(),
+            window: Window::new(socket.window(), clock::monotonic()),
+            clocks: Clocks::default(),
+            stamps: Stamps::new(socket.takes_numbers()),
+            dropped: None,
+            blocked: Blocked::default(),
+            outbox: Outbox::default(),
+            batch: Some(Batch::new(ROOM)),
+            errors: Some(Batch::new(ERROR_SLOT * crate::sys::datagram::MOST)),
+            slot: ERROR_SLOT,
+            heard: true,
             strange: 0,
-            buffer: vec![0; 65_600],
-            payload: Vec::new(),
-            packet: Vec::new(),
+            socket,
         }
     }
 
@@ -133,114 +116,105 @@ impl Prober {
     pub(super) fn run(mut self) {
         while self.take_commands() {
             // Taken before the buffer is read: an answer that comes later than this is not yet overdue.
-            let now = clock::now().monotonic;
-            let emptied = self.receive();
-            self.read_errors();
-            if emptied {
-                self.look_for_drops();
-                self.expire(now);
+            let now = clock::monotonic();
+            let mut emptied = true;
+            if self.heard || self.flights.count() > 0 {
+                emptied = self.receive();
+                if emptied {
+                    self.look_for_drops(now);
+                    self.expire(now);
+                }
             }
             let wake = self.send();
-            let stuck = self.deliver();
-            let wake = if emptied { wake } else { Some(0) };
-            self.sleep(wake, stuck);
+            let due = self.sessions.deliver(clock::monotonic());
+            // What was just sent may be stamped and answered already.
+            self.heard = wake.sent || !emptied;
+            if !self.heard {
+                self.sleep([wake.at, due]);
+            }
         }
     }
 
     fn take_commands(&mut self) -> bool {
+        // Read before the commands: those of a session come before its end.
+        let closed = self.ear.closed();
         loop {
             match self.commands.try_recv() {
-                Ok(Command::Open { id, key, options, events, counts }) => {
-                    let pacer = Pacer::new(options.pace, clock::now().monotonic);
-                    let (pending, queue) = (Vec::new(), VecDeque::new());
-                    let state = State {
-                        key,
-                        options,
-                        events,
-                        counts,
-                        pending,
-                        extras: 0,
-                        queue,
-                        pacer,
-                        in_flight: 0,
-                    };
-                    self.sessions.insert(id, state);
-                    self.turns.push_back(id);
-                }
+                Ok(open @ Command::Open { .. }) => self.open(open),
                 Ok(Command::Probes { id, probes }) => {
-                    if let Some(state) = self.sessions.get_mut(&id) {
-                        state.queue.extend(probes.into_iter().map(|probe| Waiting { probe, resends: 0 }));
+                    let Some((place, state)) = self.sessions.named(id) else { continue };
+                    state.queue.extend(probes.into_iter().map(|probe| Waiting { probe, resends: 0 }));
+                    if !std::mem::replace(&mut state.is_listed, true) {
+                        self.turns.push_back(place);
                     }
                 }
-                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => return false,
             }
         }
-    }
-
-    /// Hands events over and forgets sessions that nobody holds; whether some could not be handed over yet.
-    fn deliver(&mut self) -> bool {
-        let mut stuck = false;
-        self.sessions.retain(|_, state| {
-            if state.pending.is_empty() {
-                return !state.events.is_closed();
-            }
-            match state.events.try_send(std::mem::take(&mut state.pending)) {
-                Ok(()) => state.extras = 0,
-                Err(TrySendError::Full(pending)) => {
-                    state.pending = pending;
-                    stuck = true;
-                }
-                Err(TrySendError::Closed(_)) => return false,
-            }
-            true
-        });
-        let (sessions, flights) = (&self.sessions, &mut self.flights);
-        if self.turns.len() > sessions.len() {
-            self.turns.retain(|id| sessions.contains_key(id));
-            flights.retain(|_, flight| sessions.contains_key(&flight.session));
-            self.deadlines.retain(|Reverse((_, id))| flights.contains_key(id));
+        for id in closed {
+            self.close(id);
         }
-        stuck
+        true
     }
 
-    /// Sleeps until something comes, a probe is overdue, or `wake`.
-    fn sleep(&mut self, wake: Option<u64>, stuck: bool) {
-        let now = clock::now().monotonic;
-        let overdue = self.deadlines.peek().map(|Reverse((deadline, _))| *deadline);
-        let retry = stuck.then_some(now + 5 * PAUSE);
-        let until = [wake, overdue, retry].into_iter().flatten().min();
+    fn open(&mut self, command: Command) {
+        if let Command::Open { options, .. } = &command {
+            self.slot = self.slot.max((options.size + HEADERS).next_multiple_of(64));
+        }
+        self.sessions.open(self.v6, &self.key, command, clock::monotonic());
+    }
+
+    fn close(&mut self, id: u32) {
+        let Some((place, mut state)) = self.sessions.close(id) else { return };
+        while let Some((number, _)) = self.flights.first(&state.list) {
+            self.flights.end(number, &mut state.list);
+        }
+        if state.is_listed {
+            self.turns.retain(|turn| *turn != place);
+        }
+    }
+
+    /// When the next probe is overdue. Alarms of probes that have ended are put off or forgotten.
+    fn next_alarm(&mut self) -> Option<u64> {
+        while let Some(Reverse((at, place))) = self.alarms.peek().copied() {
+            let state = self.sessions.get(place).filter(|state| state.alarm == Some(at));
+            let Some(state) = state else {
+                self.alarms.pop();
+                continue;
+            };
+            let deadline = self.flights.first(&state.list).map(|(_, known)| state.deadline(known.sent));
+            if deadline == Some(at) {
+                return deadline;
+            }
+            self.alarms.pop();
+            state.alarm = deadline;
+            self.alarms.extend(deadline.map(|deadline| Reverse((deadline, place))));
+        }
+        None
+    }
+
+    /// Sleeps until something comes, a probe is overdue, or one of these times.
+    fn sleep(&mut self, wakes: [Option<u64>; 2]) {
+        let overdue = self.next_alarm();
+        let until = wakes.into_iter().chain([overdue]).flatten().min();
+        let now = clock::monotonic();
         let timeout = until.map(|at| TimeSpec::from(Duration::from_nanos(at.saturating_sub(now))));
         // A socket that reports an error which nothing explains would keep us awake for ever.
         let muted = self.strange > 3;
         let timeout = if muted { Some(TimeSpec::from(LONG_PAUSE)) } else { timeout };
-        let mut polled = vec![PollFd::new(self.wakes.as_fd(), PollFlags::POLLIN)];
+        let mut polled = vec![PollFd::new(self.ear.as_fd(), PollFlags::POLLIN)];
         if !muted {
             polled.push(PollFd::new(self.socket.as_fd(), PollFlags::POLLIN));
         }
-        // An interrupted sleep is a short one.
-        let _ = ppoll(&mut polled, timeout, None);
-        let woken = polled[0].any().unwrap_or(false);
-        if muted || !polled.get(1).is_some_and(|socket| socket.any().unwrap_or(false)) {
+        if self.ear.fall_asleep() && self.commands.is_empty() {
+            // An interrupted sleep is a short one.
+            let _ = ppoll(&mut polled, timeout, None);
+        }
+        self.ear.wake();
+        self.heard = muted || polled.get(1).is_some_and(|socket| socket.any().unwrap_or(false));
+        if muted || !self.heard {
             self.strange = 0;
-        }
-        if woken {
-            let mut bytes = [0; 256];
-            while self.wakes.read(&mut bytes).is_ok_and(|read| read == bytes.len()) {}
-        }
-    }
-}
-
-impl State {
-    fn end(&mut self, index: u32, what: What) {
-        self.in_flight -= 1;
-        self.pending.push(Event { index, what });
-    }
-
-    fn extra(&mut self, index: u32) {
-        if self.extras < MOST_EXTRAS {
-            self.extras += 1;
-            self.pending.push(Event { index, what: What::Extra });
         }
     }
 }

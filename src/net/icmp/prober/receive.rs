@@ -1,154 +1,193 @@
-//! The prober's ear: replies are credited to their probes, errors noted at theirs, and what is overdue comes to its end.
+//! The prober's ear: replies are credited to their probes, stamps and errors noted at theirs, and what is overdue comes
+//! to its end.
 //!
 //! A reply counts only if its source, its identifier and sequence number, and every byte of its payload are ours.
 
-use std::{cmp::Reverse, collections::HashMap, sync::atomic::Ordering};
+use std::{cmp::Reverse, io::ErrorKind, sync::atomic::Ordering};
 
 use super::{
     super::{
-        Peer, What, clock,
-        failure::Failure,
-        mark, silence,
-        socket::{IcmpSocket, Received},
+        Failure, Peer, Probe, What, mark, silence,
+        socket::{Received, Told},
     },
-    Flight, Id, Prober, Waiting,
+    ERROR_SLOT, Prober, Waiting,
 };
-use crate::outcome::Reason;
+use crate::{outcome::Reason, sys::datagram::Message};
 
-/// Packets that are read before errors, expiry and sending have their turn.
-const BATCH: usize = 4096;
+/// Batches that are read before expiry and sending have their turn.
+const ROUNDS: usize = 128;
 /// Losses on this machine after which a probe ends with that reason.
-const MOST_RESENDS: u16 = 30;
+const MOST_RESENDS: u8 = 30;
 
 impl Prober {
     /// Reads what has come; whether all of it was read.
     pub(super) fn receive(&mut self) -> bool {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let mut emptied = false;
-        for _ in 0..BATCH {
-            match self.socket.receive(&mut buffer) {
-                Ok(Some(received)) => self.take(received, &buffer),
-                Ok(None) => {
-                    emptied = true;
-                    break;
+        for _ in 0..ROUNDS {
+            let Some(mut batch) = self.batch.take() else { return true };
+            let received = self.socket.receive(&mut batch, self.slot);
+            // The stamp of a packet is there before its reply. So it is read after the replies and before they are
+            // credited.
+            let explained = self.read_errors();
+            let more = match received {
+                Ok(more) => {
+                    let read = self.clocks.look();
+                    for message in batch.messages() {
+                        if self.credit(&message, read).is_none() {
+                            self.foreign.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                    more
                 }
-                // An error of some probe, left over; its entry is in the queue.
-                Err(_) if self.read_errors_into(&mut buffer) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => false,
+                // An error of some probe, left over; its entry was in the queue.
+                Err(_) if explained => true,
                 Err(_) => {
                     self.strange += 1;
-                    emptied = true;
-                    break;
+                    false
                 }
+            };
+            self.batch = Some(batch);
+            if !more {
+                return true;
             }
         }
-        self.buffer = buffer;
-        emptied
-    }
-
-    pub(super) fn take(&mut self, received: Received, buffer: &[u8]) {
-        let packet = &buffer[..received.length.min(buffer.len())];
-        if self.credit(received, packet).is_none() {
-            self.foreign.fetch_add(1, Ordering::Relaxed);
-        }
+        false
     }
 
     /// Credits a reply to its probe; `None` where it is not a reply to any of ours.
-    pub(super) fn credit(&mut self, received: Received, packet: &[u8]) -> Option<()> {
-        let echo = self.socket.parse(packet)?;
-        let (session, index) = mark::read(echo.payload)?;
-        let state = self.sessions.get_mut(&session)?;
-        let genuine = echo.payload.len() == state.options.size
-            && state.key.verify(received.peer.address, echo.id_seq, echo.payload);
-        if !genuine {
+    fn credit(&mut self, message: &Message<'_>, read: u64) -> Option<()> {
+        let (Received { peer, ttl, stamp }, echo) = self.socket.parse(message)?;
+        let mark = mark::read(echo.payload).filter(|mark| mark.tag == self.tag)?;
+        let state = self.sessions.get(mark.session)?;
+        let size = state.options.size;
+        if echo.payload.len() != size || !state.key.verify(peer.address, echo.id_seq, echo.payload) {
             return None;
         }
-        let id = flown(&self.flights, received.peer, echo.id_seq);
-        let own = id.filter(|id| self.flights[id].session == session);
-        let Some(flight) = own.and_then(|id| self.flights.remove(&id)) else {
-            state.extra(index);
+        let mask = self.socket.id_seq_mask();
+        let flight = self.flights.find(echo.id_seq ^ self.key.veil(peer.address), mask);
+        let own = flight.filter(|(number, known)| {
+            let generation = number.to_be_bytes()[0];
+            (known.index, known.session, generation) == (mark.index, mark.session, mark.generation)
+        });
+        let Some((number, known)) = own else {
+            self.sessions.tell(mark.session, mark.index, What::Extra, read);
             return Some(());
         };
-        let rtt = clock::round_trip(flight.sent, received.stamp, clock::now());
-        self.window.answered(rtt);
-        if rtt > state.options.timeout {
-            state.end(index, What::Lost(flight.failure.unwrap_or(silence())));
-            state.extra(index);
+        let trip = self.clocks.round_trip(known.sent, known.delay, stamp, read);
+        self.window.answered(size, known.sent, trip.rtt);
+        let failure = self.flights.end(number, &mut state.list);
+        if trip.rtt > state.options.timeout {
+            self.sessions.end(known, What::Lost(failure.unwrap_or(silence())), read);
+            self.sessions.tell(mark.session, mark.index, What::Extra, read);
         } else {
-            state.end(index, What::Answered { rtt, ttl: received.ttl });
+            let what = What::Answered { rtt: trip.rtt, ttl, is_stamped: trip.is_stamped };
+            self.sessions.end(known, what, read);
         }
         Some(())
     }
 
-    pub(super) fn read_errors(&mut self) {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        self.read_errors_into(&mut buffer);
-        self.buffer = buffer;
+    /// Notes what stamps and errors say of their probes; whether there were any errors. A reply that still comes wins
+    /// over them.
+    pub(super) fn read_errors(&mut self) -> bool {
+        let mut any = false;
+        let Some(mut batch) = self.errors.take() else { return false };
+        while let Ok(more) = self.socket.receive_errors(&mut batch, ERROR_SLOT) {
+            for message in batch.messages() {
+                match self.socket.parse_error(&message) {
+                    Some(Told::Left(stamp, wall)) => self.stamp(stamp, wall),
+                    Some(Told::Failed(peer, id_seq, failure)) => {
+                        any = true;
+                        // What the kernel says of a packet that it did not send comes back from the send itself.
+                        if let Some(id_seq) = id_seq.filter(|_| !failure.local) {
+                            self.fail(peer, id_seq, failure);
+                        }
+                    }
+                    None => any = true,
+                }
+            }
+            if !more {
+                break;
+            }
+        }
+        self.errors = Some(batch);
+        any
     }
 
-    /// Notes what errors say of their probes; whether there were any. A reply that still comes wins over them.
-    pub(super) fn read_errors_into(&mut self, buffer: &mut [u8]) -> bool {
-        drain(&mut self.socket, &mut self.flights, buffer)
+    fn stamp(&mut self, stamp: u32, wall: u64) {
+        let flight = self.stamps.number(stamp).and_then(|number| self.flights.find(number, u32::MAX));
+        if let Some((number, known)) = flight
+            && let Some(delay) = self.clocks.delay(known.sent, wall)
+        {
+            self.flights.left(number, delay);
+        }
+    }
+
+    fn fail(&mut self, peer: Peer, id_seq: u32, failure: Failure) {
+        let number = id_seq ^ self.key.veil(peer.address);
+        // Where a link-local host was probed without a zone, the kernel chose the link.
+        if let Some((number, _)) = self.flights.find(number, self.socket.id_seq_mask())
+            && self.flights.peer(number).address == peer.address
+        {
+            self.flights.fail(number, failure);
+        }
     }
 
     /// What this machine lost may be the answer to any probe on its way.
-    pub(super) fn look_for_drops(&mut self) {
+    pub(super) fn look_for_drops(&mut self, now: u64) {
         // Read also where nothing flies: what was dropped before a probe was sent is not its loss.
         let drops = self.socket.new_drops();
-        if drops == 0 || self.flights.is_empty() {
+        if drops == 0 || self.flights.count() == 0 {
             return;
         }
         self.window.lost();
-        for flight in self.flights.values_mut() {
-            flight.tainted = true;
-        }
-        for state in self.sessions.values().filter(|state| state.in_flight > 0) {
+        self.dropped = Some(now);
+        for state in self.sessions.iter().filter(|state| state.in_flight > 0) {
             state.counts.local_drops.fetch_add(drops.into(), Ordering::Relaxed);
         }
     }
 
+    /// Ends the probes that were overdue at a time before the buffer was read.
     pub(super) fn expire(&mut self, now: u64) {
-        while let Some(Reverse((deadline, id))) = self.deadlines.peek().copied()
-            && deadline <= now
+        while let Some(Reverse((at, place))) = self.alarms.peek().copied()
+            && at <= now
         {
-            self.deadlines.pop();
-            if self.flights.get(&id).is_none_or(|flight| flight.deadline != deadline) {
-                continue;
+            self.alarms.pop();
+            if self.sessions.get(place).is_some_and(|state| state.alarm == Some(at)) {
+                self.expire_of(place, now);
             }
-            let Some(flight) = self.flights.remove(&id) else { continue };
-            let Some(state) = self.sessions.get_mut(&flight.session) else { continue };
-            let Waiting { probe, resends } = flight.waiting;
-            match flight.failure {
-                None if flight.tainted && resends < MOST_RESENDS => {
+        }
+    }
+
+    fn expire_of(&mut self, place: u16, now: u64) {
+        while let Some(state) = self.sessions.get(place) {
+            let Some((number, known)) = self.flights.first(&state.list) else {
+                state.alarm = None;
+                return;
+            };
+            let deadline = state.deadline(known.sent);
+            if deadline > now {
+                state.alarm = Some(deadline);
+                self.alarms.push(Reverse((deadline, place)));
+                return;
+            }
+            let peer = self.flights.peer(number);
+            let failure = self.flights.end(number, &mut state.list);
+            let tainted = self.dropped.is_some_and(|dropped| known.sent <= dropped);
+            match failure {
+                None if tainted && known.resends < MOST_RESENDS => {
                     state.in_flight -= 1;
-                    state.queue.push_front(Waiting { probe, resends: resends + 1 });
+                    let probe = Probe { index: known.index, peer };
+                    state.queue.push_front(Waiting { probe, resends: known.resends + 1 });
+                    if !std::mem::replace(&mut state.is_listed, true) {
+                        self.turns.push_back(place);
+                    }
                 }
-                None if flight.tainted => {
+                None if tainted => {
                     let lost = Failure { reason: Reason::LocalLoss, offender: None, local: true };
-                    state.end(probe.index, What::Lost(lost));
+                    self.sessions.end(known, What::Lost(lost), now);
                 }
-                failure => state.end(probe.index, What::Lost(failure.unwrap_or(silence()))),
+                failure => self.sessions.end(known, What::Lost(failure.unwrap_or(silence())), now),
             }
         }
     }
-}
-
-/// Reads the error queue and notes each error at its probe; whether there was any.
-pub(super) fn drain(socket: &mut IcmpSocket, flights: &mut HashMap<Id, Flight>, buffer: &mut [u8]) -> bool {
-    let mut any = false;
-    while let Some((peer, id_seq, failure)) = socket.receive_error(buffer) {
-        any = true;
-        // What the kernel says of a packet that it did not send comes back from the send itself.
-        let id = id_seq.filter(|_| !failure.local).and_then(|id_seq| flown(flights, peer, id_seq));
-        if let Some(flight) = id.and_then(|id| flights.get_mut(&id)) {
-            flight.failure = Some(failure);
-        }
-    }
-    any
-}
-
-/// The probe that a reply or an error of this host belongs to. Where a link-local host was probed without a zone, the
-/// kernel chose the link, and only the answer says which.
-fn flown(flights: &HashMap<Id, Flight>, peer: Peer, id_seq: u32) -> Option<Id> {
-    let anywhere = Peer { scope: 0, ..peer };
-    [peer, anywhere].map(|peer| (peer, id_seq)).into_iter().find(|id| flights.contains_key(id))
 }
