@@ -59,8 +59,10 @@ impl Wrong {
     /// Packs all parts into a serde error.
     pub fn into_serde<E: serde::de::Error>(self) -> E {
         let offset = self.offset.map(|offset| offset.to_string()).unwrap_or_default();
-        let hint = self.hint.unwrap_or_default();
-        E::custom(format!("{}{SEPARATOR}{hint}{SEPARATOR}{offset}", self.message))
+        // A word that is quoted may hold anything.
+        let plain = |text: String| text.replace(SEPARATOR, "\\u{1f}");
+        let (message, hint) = (plain(self.message), plain(self.hint.unwrap_or_default()));
+        E::custom(format!("{message}{SEPARATOR}{hint}{SEPARATOR}{offset}"))
     }
 
     /// Takes the parts out of a serde error's text; a text that was never packed is all message.
@@ -131,4 +133,19 @@ where
         }
     }
     deserializer.deserialize_any(Visitor(expecting, std::marker::PhantomData))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistake_keeps_its_parts_on_the_way_through_serde_whatever_it_quotes() {
+        let wrong = Wrong::new("`a` is odd", "write `b`").at(7);
+        let carried = wrong.clone().into_serde::<serde_json::Error>().to_string();
+        assert_eq!(Wrong::from_serde(&carried), wrong);
+        let wrong = Wrong::new("`\u{1f}9` is odd", "write `\u{1f}`");
+        let carried = wrong.into_serde::<serde_json::Error>().to_string();
+        assert_eq!(Wrong::from_serde(&carried), Wrong::new("`\\u{1f}9` is odd", "write `\\u{1f}`"));
+    }
 }

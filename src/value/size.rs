@@ -16,6 +16,9 @@ pub struct ByteRate(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EventRate(pub f64);
 
+/// The smallest rate, a second: one event in a hundred years.
+const SLOWEST: f64 = 1.0 / (36_525.0 * 86_400.0);
+
 const UNITS: &[(&str, u64)] = &[
     ("B", 1),
     ("KiB", 1 << 10),
@@ -103,7 +106,9 @@ impl FromStr for EventRate {
             _ => return Err(wrong()),
         };
         let number: f64 = number.parse().map_err(|_| wrong())?;
-        if number.is_finite() && number > 0.0 { Ok(Self(number / seconds)) } else { Err(wrong()) }
+        let rate = number / seconds;
+        // A rate of less than one in a hundred years is a slip, and too small a number to divide by.
+        if rate.is_finite() && rate >= SLOWEST { Ok(Self(rate)) } else { Err(wrong()) }
     }
 }
 
@@ -141,7 +146,7 @@ mod tests {
         for text in ["", "64", "KiB", "1 parsec", "-1B", "99999999999999999999B", "1e5B"] {
             assert!(text.parse::<Size>().is_err(), "{text}");
         }
-        for text in ["10", "0/s", "x/s", "1/d", "inf/s"] {
+        for text in ["10", "0/s", "x/s", "1/d", "inf/s", "nan/s", "-1/s", "1e-300/h", "1e-11/s"] {
             assert!(text.parse::<EventRate>().is_err(), "{text}");
         }
     }

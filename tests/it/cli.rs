@@ -11,7 +11,7 @@ use std::{
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::program::{Daemon, Running, netjobs};
+use crate::program::{Daemon, Running, netjobs, reachable};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -329,16 +329,6 @@ fn a_limit_on_threads_ends_in_a_sentence() {
     let output = check_command(command.args([program.as_str(), "once", path(&jobs)]), 1);
     let said = text(&output.stderr);
     assert!(said.starts_with("error: start a thread: ") && said.contains("hint: "), "{said}");
-}
-
-/// The program where everybody may run it, and the folder that goes with the test.
-fn reachable() -> (tempfile::TempDir, String) {
-    let folder = tempfile::tempdir().unwrap();
-    fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let path = folder.path().join("netjobs");
-    fs::copy(env!("CARGO_BIN_EXE_netjobs"), &path).unwrap();
-    let path = path.to_str().unwrap().to_owned();
-    (folder, path)
 }
 
 #[test]

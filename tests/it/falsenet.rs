@@ -49,7 +49,7 @@ pub(crate) fn world(script: Option<Script>) -> Namespace {
 }
 
 /// Runs jobs once in a world, and gives their `run_finished` records.
-fn once(world: &Namespace, jobs: &Value) -> Vec<Value> {
+pub(crate) fn once(world: &Namespace, jobs: &Value) -> Vec<Value> {
     let folder = tempfile::tempdir().unwrap();
     let (file, log) = (folder.path().join("jobs.yaml"), folder.path().join("log.json"));
     fs::write(&file, serde_json::json!({ "jobs": jobs }).to_string()).unwrap();
@@ -61,7 +61,7 @@ fn once(world: &Namespace, jobs: &Value) -> Vec<Value> {
 }
 
 #[track_caller]
-fn find<'a>(runs: &'a [Value], job: &str) -> &'a Value {
+pub(crate) fn find<'a>(runs: &'a [Value], job: &str) -> &'a Value {
     runs.iter().find(|run| run["job_name"] == job).unwrap_or_else(|| panic!("no run of {job} in {runs:?}"))
 }
 

@@ -47,6 +47,17 @@ fn every_invalid_file_says_exactly_what_its_twin_says() {
 }
 
 #[test]
+fn a_mistake_stands_inside_its_text_even_at_the_very_end_and_on_wide_characters() {
+    for text in ["jobs:\n-", "jobs:", "ü: 1", "- ü", "jobs: [{ ping: ü }]", "jobs:\n- name: ü"] {
+        let report = load::load_texts(&[("a.yaml", text)], &check::environment()).report;
+        assert!(report.has_errors(), "{text:?}");
+        for place in report.diagnostics.iter().filter_map(|diagnostic| diagnostic.place.as_ref()) {
+            assert!(text.get(place.span.clone()).is_some(), "{:?} of {text:?}", place.span);
+        }
+    }
+}
+
+#[test]
 fn every_valid_file_loads_without_a_word() {
     let mut yaml = files("tests/jobs/valid", "yaml");
     yaml.extend(files("tests/jobs/valid/folder", "yaml").into_iter().filter(|path| !is_hidden(path)));

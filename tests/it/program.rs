@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Lines, Read, Write},
     net::TcpStream,
-    os::unix::process::CommandExt,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
     process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio},
 };
 
@@ -28,6 +28,16 @@ pub(crate) fn check(arguments: &[&str], code: i32) -> String {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{out}\n{err}");
     out.into_owned()
+}
+
+/// The program where everybody may run it, and the folder that goes with the test.
+pub(crate) fn reachable() -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let path = folder.path().join("netjobs");
+    fs::copy(env!("CARGO_BIN_EXE_netjobs"), &path).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    (folder, path)
 }
 
 /// A program that goes on while the test does; it is killed and reaped when this is dropped.

@@ -153,7 +153,10 @@ impl<'a> Loader<'a> {
     /// The place of a node; `None` for what was not read from a text.
     pub(super) fn place(&self, at: At) -> Option<Place> {
         let source = self.sources.get(at.source as usize)?.clone();
-        Some(Place { source, span: at.start as usize..at.end as usize })
+        // What is missing at the end of a text has a place of its own there, and no byte.
+        let (start, end) = (at.start as usize, at.end as usize);
+        let span = source.text.floor_char_boundary(start)..source.text.ceil_char_boundary(end);
+        Some(Place { source, span })
     }
 
     /// `jobs/lan.yaml:7`, for messages that point at another job.

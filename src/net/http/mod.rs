@@ -57,12 +57,14 @@ pub struct Answer {
 /// Asks once. Cancel it at a deadline: it has none of its own.
 pub async fn get(stream: TcpStream, ask: Ask<'_>) -> Result<Answer, Miss> {
     match ask.tls {
-        Some(tls) => exchange(tls.wrap(stream, ask.host).await?, ask).await,
-        None => exchange(stream, ask).await,
+        Some(tls) => over(tls.wrap(stream, ask.host).await?, ask).await,
+        None => over(stream, ask).await,
     }
 }
 
-async fn exchange<S>(stream: S, ask: Ask<'_>) -> Result<Answer, Miss>
+/// Asks over a stream that is encrypted already, or need not be.
+#[doc(hidden)]
+pub async fn over<S>(stream: S, ask: Ask<'_>) -> Result<Answer, Miss>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

@@ -1,6 +1,6 @@
 //! One ICMP echo to any of a host's addresses, one after the other. The sending and the checks are `net::icmp`'s.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use tokio::time::Instant;
 
@@ -13,6 +13,9 @@ use crate::{
     outcome::Reason,
 };
 
+/// The most that an echo is given up before its attempt is.
+const HEARING: Duration = Duration::from_millis(50);
+
 /// Asks the addresses in turn, each for its share of the time left. `Err`: this process may not send ICMP.
 pub async fn icmp(
     probers: &Probers,
@@ -23,7 +26,9 @@ pub async fn icmp(
     for (at, address) in (0..).zip(addresses) {
         let left = u32::try_from(addresses.len()).unwrap_or(u32::MAX).saturating_sub(at).max(1);
         let share = until.saturating_duration_since(Instant::now()) / left;
-        let miss = match probers.probe_once((*address).into(), share).await {
+        // An error is told when the echo is given up: a little earlier than the attempt is, so that it is heard.
+        let patience = share.saturating_sub((share / 10).min(HEARING));
+        let miss = match probers.probe_once((*address).into(), patience).await {
             Ok(Ok(_)) => return Ok(Ok(())),
             Ok(Err(failure)) => miss(*address, failure),
             Err(error) if error.reason() == Reason::Permission => return Err(error),

@@ -241,6 +241,9 @@ mod tests {
             "tcp://",
             "icmp://",
             "http://x:0/",
+            "http://x/<a>",
+            "http://x/?a=\"b\"",
+            "http://x/`",
             "a:80,b:80",
         ];
         for text in wrong {

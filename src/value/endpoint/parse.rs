@@ -11,6 +11,8 @@ use crate::value::Wrong;
 const SAMPLE: &str = "write `host:port`, `udp://host:port`, `unix:///path`, `unix:@name` or `job:NAME`";
 const BIND_SAMPLE: &str =
     "write `8800`, `host:port`, `udp://host:port`, `unix:///path` or `unixgram:///path`";
+/// The longest path and query of a URL, in bytes.
+const LONGEST_PATH: usize = 8 << 10;
 const NO_HOST: &str = "write a name such as `db.example.com` or an address";
 
 impl FromStr for Host {
@@ -243,6 +245,14 @@ fn parse_http(rest: &str, tls: bool) -> Result<Endpoint, Wrong> {
     let path = path.split('#').next().unwrap_or_default();
     if path.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
         return Err(Wrong::new("a URL has a blank or a control character in it", "write it as `%20`"));
+    }
+    if let Some(odd) = path.chars().find(|c| "\"<>`".contains(*c)) {
+        let hint = format!("write it as `%{:02X}`", u32::from(odd));
+        return Err(Wrong::new(format!("a URL has {odd:?} in it"), hint));
+    }
+    if path.len() > LONGEST_PATH {
+        let message = format!("the URL's path has {} bytes, and servers take {LONGEST_PATH}", path.len());
+        return Err(Wrong::new(message, "choose a shorter one"));
     }
     if authority.contains('@') {
         return Err(Wrong::new("a URL with a user and a password in it", "leave them out"));

@@ -98,7 +98,8 @@ impl fmt::Display for Target {
                 }
                 Ok(())
             }
-            Self::Range(first, last) if first == last => write!(f, "{first}"),
+            // A lone address of IPv4 is read as octets.
+            Self::Range(first, last) if first == last && first.is_ipv6() => write!(f, "{first}"),
             Self::Range(first, last) => write!(f, "{first}-{last}"),
             Self::Network(address, prefix) => write!(f, "{address}/{prefix}"),
             Self::Host(Host::Scoped(address, zone)) => write!(f, "{address}%{zone}"),

@@ -57,6 +57,7 @@ fn silence_takes_its_timeout_and_is_lost() {
     assert_eq!(outcome.reason, Some(Reason::Timeout));
 }
 
+/// Fault case 2: each third echo is lost.
 #[test]
 fn each_third_echo_lost_is_a_third() {
     let (ours, peer) = pair();
