@@ -12,3 +12,5 @@ pub mod outq;
 pub mod rights;
 pub mod signals;
 pub mod tcp;
+#[doc(hidden)]
+pub mod tun;

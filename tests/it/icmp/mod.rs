@@ -4,6 +4,7 @@
 mod forgery;
 mod peer;
 mod ping;
+mod responder;
 mod rights;
 mod sweep;
 
