@@ -22,8 +22,6 @@ pub(super) struct Scripted {
     _responder: Responder,
 }
 
-/// Another address of the peer's network.
-pub(super) const OTHER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 3);
 /// The peer's own address.
 pub(super) const PEER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
 

@@ -48,12 +48,36 @@ impl Link {
 }
 
 /// Chances that a seed decides (splitmix64).
-struct Chance(u64);
+#[derive(Clone)]
+pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {
+    /// Any number.
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Any number less than this.
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.next() % end as u64).unwrap()
+    }
+
+    /// From 0 to 1.
+    fn part(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    fn is(&mut self, probability: f64) -> bool {
+        self.part() < probability
+    }
+
     /// What becomes of a packet, and when.
     fn meet(&mut self, line: Line, packet: &[u8]) -> Vec<(Duration, Vec<u8>)> {
-        let copies = [1, 2][usize::from(self.is(line.duplicates))];
+        let copies = if self.is(line.duplicates) { 2 } else { 1 };
         if self.is(line.loss) {
             return vec![];
         }
@@ -62,33 +86,20 @@ impl Chance {
             if self.is(line.corruption) {
                 self.corrupt(&mut packet);
             }
-            (line.delay + line.jitter.mul_f64(self.next()), packet)
+            (line.delay + line.jitter.mul_f64(self.part()), packet)
         };
         std::iter::repeat_with(copy).take(copies).collect()
-    }
-
-    /// From 0 to 1.
-    fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    fn is(&mut self, probability: f64) -> bool {
-        self.next() < probability
     }
 
     /// Changes two bytes behind the ICMP header by the same amount, up and down, so that the sum stays what it was.
     fn corrupt(&mut self, packet: &mut [u8]) {
         let first = if packet[0] >> 4 == 4 { 28 } else { 48 };
         // Bytes that stand on the same side of their words weigh the same.
-        let pairs: Vec<_> = (first..packet.len().saturating_sub(2))
-            .filter(|at| packet[*at] < 255 && packet[at + 2] > 0)
-            .collect();
-        if let Some(at) = pairs.get((self.next() * pairs.len() as f64) as usize) {
-            packet[*at] += 1;
+        let fits = |at: &usize| packet[*at] < 255 && packet[at + 2] > 0;
+        let places: Vec<_> = (first..packet.len().saturating_sub(2)).filter(fits).collect();
+        if !places.is_empty() {
+            let at = places[self.below(places.len())];
+            packet[at] += 1;
             packet[at + 2] -= 1;
         }
     }

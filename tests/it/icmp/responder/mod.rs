@@ -28,7 +28,7 @@ mod tun;
 
 use std::time::{Duration, Instant};
 
-pub(super) use link::{Line, Link};
+pub(super) use link::{Chance, Line, Link};
 pub(super) use packet::{Answer, Request};
 use tun::{Device, Loop};
 

@@ -28,6 +28,8 @@ pub(crate) struct Request {
     pub(crate) packet: Vec<u8>,
 }
 
+type Change = Box<dyn FnOnce(&mut Vec<u8>) + Send>;
+
 /// A packet to come.
 pub(crate) struct Answer {
     pub(super) delay: Duration,
@@ -39,7 +41,7 @@ pub(crate) struct Answer {
     sealed: bool,
     message: Vec<u8>,
     spoiled: Vec<(usize, u8)>,
-    last: Option<Box<dyn FnOnce(&mut Vec<u8>) + Send>>,
+    last: Option<Change>,
 }
 
 const ICMP: u8 = 1;
@@ -59,7 +61,7 @@ impl Request {
     }
 
     /// Whether it is an echo request.
-    pub(super) fn is_echo(&self) -> bool {
+    pub(crate) fn is_echo(&self) -> bool {
         let wanted = if self.to.is_ipv4() { (ICMP, 8) } else { (ICMP_V6, 128) };
         self.message.len() >= 8 && (self.protocol, self.message[0]) == wanted
     }

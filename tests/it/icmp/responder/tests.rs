@@ -55,8 +55,8 @@ fn a_line_without_faults_is_a_link_and_one_with_faults_repeats_them() {
     drop(link);
     let lost = [7, 7, 8].map(|seed| {
         let (ours, peer) = (Namespace::new(), Namespace::new());
-        let line = Line { loss: 0.3, delay: Duration::from_millis(5), ..Line::default() };
-        let _link = Link::start(&ours, &peer, line, seed);
+        let lossy = Line { loss: 0.3, delay: Duration::from_millis(5), ..Line::default() };
+        let _link = Link::start(&ours, &peer, lossy, seed);
         let outcome = run::<Ping>(&ours, "{ host: 10.9.0.2, count: 60, interval: 12ms, timeout: 100ms }");
         assert!(number(&outcome, "rtt_min") >= 0.010);
         count(&outcome, "lost")
