@@ -1,19 +1,15 @@
 //! recvmmsg(2) and sendmmsg(2): many datagrams by one call, each with its sender, the address of ours that it was sent to,
-//! and how many the kernel dropped; and sockets registered with a runtime for one direction alone.
-#![allow(
-    unsafe_code,
-    reason = "nix panics on Unix senders without a name, and tokio wakes for either direction"
-)]
+//! and how many the kernel dropped.
+#![allow(unsafe_code, reason = "nix panics on Unix senders without a name")]
 
 use std::{
     io, mem,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    os::fd::{AsRawFd as _, BorrowedFd, OwnedFd},
+    os::fd::{AsRawFd as _, BorrowedFd},
     ptr,
 };
 
 use socket2::{SockAddr, SockAddrStorage};
-use tokio::io::{Interest, unix::AsyncFd};
 
 use super::control::controls;
 
@@ -293,18 +289,4 @@ fn write(control: &mut Control, address: IpAddr, interface: u32) -> usize {
     area[HEAD - 4..HEAD].copy_from_slice(&kind.to_ne_bytes());
     area[HEAD..HEAD + length].copy_from_slice(&data[..length]);
     (HEAD + length).next_multiple_of(size_of::<usize>())
-}
-
-/// Registers a non-blocking socket for one direction: registered for both it would wake for each datagram that has left.
-pub fn register(socket: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: an `OwnedFd` gives the same open descriptor each time it is asked, until it is dropped.
-    let registered = unsafe { AsyncFd::register_with_interest(socket, interest) };
-    registered.map_err(|error| error.into_parts().1)
-}
-
-/// Registers a socket for as long as somebody waits for it.
-pub fn watch(socket: BorrowedFd<'_>, interest: Interest) -> io::Result<AsyncFd<BorrowedFd<'_>>> {
-    // SAFETY: a `BorrowedFd` is open and the same descriptor for as long as it lives.
-    let registered = unsafe { AsyncFd::register_with_interest(socket, interest) };
-    registered.map_err(|error| error.into_parts().1)
 }

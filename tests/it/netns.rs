@@ -138,6 +138,11 @@ impl Drop for Namespace {
 }
 
 impl Running {
+    /// The number of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Waits for a line on its stdout, which must be piped, and gives it without its end.
     pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();

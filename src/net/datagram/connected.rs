@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{Arrivals, Room, arrived, send_all};
-use crate::{net::stream::Peer, sys::datagram::register};
+use crate::{net::stream::Peer, sys::interest::register};
 
 /// A connected datagram socket, registered with the runtime of whoever reads from it; anybody may send.
 #[derive(Debug)]

@@ -32,6 +32,7 @@ use super::{listen::Socket, stream::Peer};
 use crate::sys::{
     datagram::{self, Outgoing},
     icmp::drops,
+    interest,
 };
 
 pub use crate::sys::datagram::MOST;
@@ -73,7 +74,7 @@ impl<'a> Port<'a> {
         let is_v6 = matches!(self, Self::Udp(udp) if udp.local_addr()?.is_ipv6());
         // What an earlier run lost is not ours to tell; where the kernel does not say, we count from nought.
         let drops = AtomicU32::new(if is_udp { drops(fd.as_fd()).unwrap_or(0) } else { 0 });
-        Ok(Served { socket: datagram::register(fd, Interest::READABLE)?, is_udp, is_v6, drops })
+        Ok(Served { socket: interest::register(fd, Interest::READABLE)?, is_udp, is_v6, drops })
     }
 }
 

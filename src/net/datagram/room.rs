@@ -7,7 +7,7 @@ use std::{
 
 use tokio::io::{Interest, unix::AsyncFd};
 
-use crate::sys::datagram::register;
+use crate::sys::interest::register;
 
 /// A full socket, registered until there is room.
 #[derive(Debug)]

@@ -135,7 +135,7 @@ impl Door {
             socket.set_recv_buffer_size(WANTED_BUFFER)?;
         }
         socket.bind(&packet::address(ethertype(v6), link.interface, None))?;
-        let socket = sys::datagram::register(socket.into(), Interest::READABLE)?;
+        let socket = sys::interest::register(socket.into(), Interest::READABLE)?;
         Ok(Self { number, link, mac, v6, socket, drops: 0 })
     }
 

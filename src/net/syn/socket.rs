@@ -120,7 +120,7 @@ impl SynSocket {
     /// packet would wake a thread that has nothing to do.
     pub(super) async fn ready(&self) -> io::Result<()> {
         let interest = Interest::READABLE.add(Interest::ERROR);
-        let watched = sys::datagram::watch(self.socket.as_fd(), interest)?;
+        let watched = sys::interest::watch(self.socket.as_fd(), interest)?;
         watched.ready(interest).await.map(drop)
     }
 

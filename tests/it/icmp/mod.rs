@@ -1,16 +1,21 @@
 //! Pings and sweeps against real kernels in namespaces. A test that is named after a case covers that case of the list
 //! in which truth, time, forgery, errors, rights and grammar are numbered.
 
+mod beside;
+mod errors;
 mod faults;
 mod forgery;
 mod interrupt;
 mod onlink;
 mod peer;
 mod ping;
+mod responder;
 mod resume;
 mod rights;
+mod soak;
 mod sweep;
 mod tcp;
+mod times;
 
 use std::{
     sync::{Arc, Mutex},
@@ -48,7 +53,8 @@ fn try_run<K: Kind + 'static>(namespace: &Namespace, yaml: &str) -> Ran {
     namespace.block_on(move || async move {
         let (cx, recorder): (Context, _) = context(vec![], Some(Duration::from_mins(1)));
         let result = spec.run(&cx).await;
-        Ran { result, recorder, foreign: cx.shared().probers.foreign(false) }
+        let probers = &cx.shared().probers;
+        Ran { result, recorder, foreign: probers.foreign(false) + probers.foreign(true) }
     })
 }
 

@@ -1,0 +1,158 @@
+//! When answers come, against a script whose times are exact: in time, late, overtaken, doubled; and when probes go.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    net::IpAddr,
+    process::{Command, Stdio},
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use netjobs::{
+    kind::ping::Ping,
+    outcome::{Notice, Reason},
+};
+
+use super::{check, count, notices, number, responder::Responder, run, try_run};
+use crate::netns::Namespace;
+
+const HOSTS: [&str; 2] = ["10.9.0.2", "fd09::2"];
+/// In milliseconds, against a timeout of a second.
+const DELAYS: [u64; 8] = [1100, 900, 0, 1, 50, 0, 1, 50];
+
+/// How much longer than its delay the best round trip may be.
+const EXACT: Duration = Duration::from_micros(100);
+
+/// Cases 9 and 10 of the sweep's list: each answer falls into its class, those in time tell the time that the script took, and a
+/// late one is counted late and not as the next one. A busy machine may be late itself: the best of several is exact.
+#[test]
+fn scripted_delays_fall_into_their_classes_and_are_told_to_a_tenth_of_a_millisecond() {
+    let ours = Namespace::new();
+    let _responder =
+        Responder::start(&ours, |request| vec![request.reply().after(DELAYS[request.number % 8])]);
+    for host in HOSTS {
+        let mut best = BTreeMap::new();
+        let is_exact = |best: &BTreeMap<u64, Duration>| best.values().all(|over| *over < EXACT);
+        for _ in 0..5 {
+            check_classes(&ours, host, &mut best);
+            if is_exact(&best) {
+                break;
+            }
+        }
+        assert!(best.len() == 4 && is_exact(&best), "{host}: longer than the delay by {best:?}");
+    }
+}
+
+/// Pings once, and notes the least that a round trip was longer than its delay.
+fn check_classes(ours: &Namespace, host: &str, best: &mut BTreeMap<u64, Duration>) {
+    let ran = try_run::<Ping>(ours, &format!("{{ host: '{host}', count: 80, interval: 5ms, timeout: 1s }}"));
+    let outcome = ran.result.unwrap();
+    check(&outcome, &[("sent", 80), ("received", 70), ("lost", 10), ("duplicates", 0)]);
+    // The last of them come when the run is over.
+    assert!((5..=10).contains(&count(&outcome, "late")), "{outcome:?}");
+    let mut answers = 0;
+    for notice in notices(&ran.recorder) {
+        let Notice::Answer { sequence, rtt, reason, .. } = notice else { continue };
+        answers += 1;
+        let at = usize::try_from(sequence - 1).unwrap() % 8;
+        match rtt {
+            Some(rtt) => {
+                let delay = Duration::from_millis(DELAYS[at]);
+                assert!(rtt >= delay && at > 0, "{sequence}: {rtt:?} for {delay:?}");
+                let least = best.entry(DELAYS[at]).or_insert(Duration::MAX);
+                *least = (*least).min(rtt.checked_sub(delay).unwrap());
+            }
+            None => assert_eq!((at, reason), (0, Some(Reason::Timeout)), "{sequence}"),
+        }
+    }
+    assert_eq!(answers, 80);
+}
+
+/// Case 11 of the sweep's list: an answer that was overtaken is reordered.
+#[test]
+fn an_answer_that_was_overtaken_is_reordered() {
+    let ours = Namespace::new();
+    let _responder =
+        Responder::start(&ours, |request| vec![request.reply().after([100, 0][request.number % 2])]);
+    for host in HOSTS {
+        let outcome =
+            run::<Ping>(&ours, &format!("{{ host: '{host}', count: 2, interval: 20ms, timeout: 1s }}"));
+        check(&outcome, &[("sent", 2), ("received", 2), ("reordered", 1), ("late", 0), ("duplicates", 0)]);
+    }
+}
+
+/// Case 12 of the sweep's list: an answer that comes thrice is one answer and two duplicates, and never a negative loss.
+#[test]
+fn doubled_answers_never_make_a_negative_loss() {
+    let ours = Namespace::new();
+    let _responder =
+        Responder::start(&ours, |request| [0, 5, 10].map(|delay| request.reply().after(delay)).into());
+    for host in HOSTS {
+        let yaml = format!("{{ host: '{host}', count: 4, interval: 50ms, timeout: 300ms }}");
+        let outcome = run::<Ping>(&ours, &yaml);
+        check(&outcome, &[("sent", 4), ("received", 4), ("lost", 0), ("late", 0)]);
+        // The copies of the last answer come after the run.
+        assert!(count(&outcome, "duplicates") >= 6, "{outcome:?}");
+        assert!(number(&outcome, "loss").abs() < f64::EPSILON);
+    }
+}
+
+/// Case 17 of the sweep's list: a thousand jobs at one a second, each started once a second, and evenly spread over it.
+#[test]
+fn a_thousand_jobs_spread_over_their_second() {
+    let ours = Namespace::new();
+    let (sender, arrivals) = mpsc::sync_channel::<(Instant, IpAddr)>(100_000);
+    let _responder = Responder::start(&ours, move |request| {
+        sender.send((request.at, request.to)).unwrap();
+        vec![request.reply()]
+    });
+    let mut yaml = "jobs:\n".to_owned();
+    for job in 0..1000 {
+        let (net, host) = (job / 250, job % 250);
+        let _ = writeln!(
+            yaml,
+            "  - {{ name: p{job}, every: 1s, ping: {{ host: 10.99.{net}.{host}, count: 1 }} }}"
+        );
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("many.yaml");
+    std::fs::write(&file, yaml).unwrap();
+    // Before others, since it is the machine's other work that would bunch them.
+    let mut command = Command::new("nice");
+    command.args(["-n", "-15", env!("CARGO_BIN_EXE_netjobs"), "run", file.to_str().unwrap()]);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let _running = ours.spawn(command);
+    let mut echoes: BTreeMap<IpAddr, Vec<Duration>> = BTreeMap::new();
+    let mut first = None;
+    loop {
+        let (at, host) = arrivals.recv_timeout(Duration::from_secs(20)).expect("the jobs do not start");
+        let since = at.duration_since(*first.get_or_insert(at));
+        match since.as_secs() {
+            // The start of a thousand jobs is no time of rest.
+            0 => {}
+            1..SECONDS => echoes.entry(host).or_default().push(since),
+            _ => break,
+        }
+    }
+    let mut tenths = [0; 10];
+    for times in echoes.values() {
+        tenths[usize::try_from(earliest(times) / 100).unwrap()] += 1;
+    }
+    let total: usize = echoes.values().map(Vec::len).sum();
+    assert!(echoes.len() == 1000 && total <= 1000 * 6 + 100, "{total} echoes to {} hosts", echoes.len());
+    assert!(
+        tenths.iter().all(|jobs| (60..=140).contains(jobs)),
+        "jobs in each tenth of a second: {tenths:?}"
+    );
+}
+
+/// For so long the echoes of a thousand jobs are watched, and one second more.
+const SECONDS: u64 = 7;
+
+/// The millisecond of a second at which a job starts: a busy machine may be late now and then, and is never early.
+fn earliest(times: &[Duration]) -> u32 {
+    let late =
+        |from: u32| -> u32 { times.iter().map(|time| (time.subsec_millis() + 1000 - from) % 1000).sum() };
+    times.iter().map(Duration::subsec_millis).min_by_key(|from| late(*from)).unwrap()
+}
