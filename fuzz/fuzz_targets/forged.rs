@@ -46,9 +46,8 @@ fuzz_target!(|input: (u32, u32, u32, u8, u16, u32, &[u8])| {
 
 /// What the prober asks of a packet before it counts.
 fn credited(key: &Key, from: IpAddr, message: &[u8], mark: Mark) -> bool {
-    parse_reply(false, message).is_some_and(|echo| {
-        key.verify(from, echo.id_seq, echo.payload) && read(echo.payload) == Some(mark)
-    })
+    parse_reply(false, message)
+        .is_some_and(|echo| key.verify(from, echo.id_seq, echo.payload) && read(echo.payload) == Some(mark))
 }
 
 fn seal(message: &mut [u8]) {
