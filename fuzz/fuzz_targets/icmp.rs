@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use netjobs::net::icmp::{
-    mark,
+    mark::{self, Mark},
     packet::{Echo, build, checksum, parse_quote, parse_reply, strip_ipv4},
 };
 
@@ -25,8 +25,10 @@ fn one(message: &[u8]) {
             assert_eq!(echo.id_seq.to_be_bytes(), message[4..8]);
             assert_eq!(echo.payload, &message[8..]);
             again(v6, echo);
-            if let Some((session, index)) = mark::read(echo.payload) {
-                assert_eq!([index.to_be_bytes(), session.to_be_bytes()].concat(), echo.payload[8..16]);
+            if let Some(Mark { generation, index, tag, session }) = mark::read(echo.payload) {
+                assert_eq!(generation, echo.payload[7]);
+                assert_eq!(index.to_be_bytes(), echo.payload[8..12]);
+                assert_eq!([tag.to_be_bytes(), session.to_be_bytes()].concat(), echo.payload[12..16]);
             }
         }
         if reply.is_some() && !v6 {
@@ -38,7 +40,7 @@ fn one(message: &[u8]) {
 /// What is built of an echo reads back as a question, and as nothing else.
 fn again(v6: bool, echo: &Echo<'_>) {
     let mut request = vec![];
-    build(v6, echo.id_seq, echo.payload, &mut request);
+    build(v6, echo.id_seq, &mut request, |out| out.extend_from_slice(echo.payload));
     assert_eq!(parse_quote(v6, &request).as_ref(), Some(echo));
     assert_eq!(parse_reply(v6, &request), None);
     if !v6 {
