@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::program::{Daemon, netjobs};
 
 /// How long something that is sure to come may take.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 /// A sweep that always finds its hosts: a connection that is refused is life. More hosts are another memory.
 fn sweep(state: &Path, hosts: usize) -> Vec<String> {
@@ -166,17 +166,17 @@ impl Disk {
         line.rsplit(' ').next().unwrap().parse().unwrap()
     }
 
-    #[track_caller]
-    fn wait_for(&self, what: &str, mut holds: impl FnMut() -> bool) {
-        let start = tokio::time::Instant::now();
-        while !holds() {
-            assert!(start.elapsed() < LONG, "{what}");
-            nix::poll::poll(&mut [], 20u16).unwrap();
-        }
-    }
-
     fn has_kept(&self, count: usize) -> bool {
         self.disk().join("state/sweep.json").exists() && kept(&self.disk().join("state")) == count
+    }
+}
+
+#[track_caller]
+fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = tokio::time::Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < LONG, "{what}");
+        nix::poll::poll(&mut [], 20u16).unwrap();
     }
 }
 
@@ -203,18 +203,20 @@ fn fill(disk: &Path, with_bytes: bool) -> Vec<std::path::PathBuf> {
 
 fn check_full_disk(options: &str, with_bytes: bool) {
     let disk = Disk::start(options);
-    disk.wait_for("the first save", || disk.has_kept(1));
+    wait_for("the first save", || disk.has_kept(1));
     let full = fill(&disk.disk(), with_bytes);
     disk.set_hosts(2);
-    disk.wait_for("a failure is counted", || disk.metric(FAILURES) > 0);
+    wait_for("a failure is counted", || disk.metric(FAILURES) > 0);
     disk.set_hosts(3);
-    disk.wait_for("another failure is counted", || disk.metric(FAILURES) > 1);
+    wait_for("another failure is counted", || disk.metric(FAILURES) > 1);
     let runs = disk.metric(RUNS);
-    disk.wait_for("the work goes on", || disk.metric(RUNS) > runs);
+    wait_for("the work goes on", || disk.metric(RUNS) > runs);
     assert!(disk.has_kept(1), "the old state stays");
-    full.iter().for_each(|file| fs::remove_file(file).unwrap());
+    for file in full {
+        fs::remove_file(file).unwrap();
+    }
     disk.set_hosts(4);
-    disk.wait_for("it is saved again", || disk.has_kept(4));
+    wait_for("it is saved again", || disk.has_kept(4));
     let mut process = disk.daemon.process;
     nix::sys::signal::kill(
         nix::unistd::Pid::from_raw(process.child.id().try_into().unwrap()),

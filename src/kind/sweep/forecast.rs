@@ -11,7 +11,7 @@ use crate::{
         Error,
         forecast::{Forecast, Surroundings},
     },
-    net::interface::Interface,
+    net::interface::{Address, Interface},
     value::{AddressSet, Target, Targets},
 };
 
@@ -71,7 +71,7 @@ pub(super) fn forecast(sweep: &Sweep, around: &Surroundings) -> Result<Forecast,
         shortest,
         longest,
         method: method.to_string(),
-        open_files: is_tcp.then(|| drive::most_unanswered(method, sweep.rate) as u64),
+        open_files: is_tcp.then(|| u64::try_from(drive::most_connections()).unwrap_or(u64::MAX)),
         notes: vec![],
     };
     forecast.notes = notes(sweep, around, &set, &forecast);
@@ -119,7 +119,7 @@ fn links(interface: &Interface) -> Vec<(IpAddr, IpAddr)> {
     if !interface.is_up() || interface.has_flag("LOOPBACK") || interface.has_flag("NOARP") {
         return vec![];
     }
-    let networks = interface.addresses.iter().map(|address| address.network());
+    let networks = interface.addresses.iter().map(Address::network);
     networks.map(|net| (net.network(), net.broadcast())).collect()
 }
 
@@ -205,12 +205,12 @@ fn notes(
             say(format!("{address} is a broadcast address: many may answer for one"), "exclude it");
         }
     }
-    if let Some(most) = around.neighbours.filter(|most| forecast.on_link > u128::from(*most)) {
+    if forecast.on_link > around.neighbours.into() {
         say(
             format!(
-                "{} targets are on this machine's own links, and it keeps at most {most} neighbours: others of its \
+                "{} targets are on this machine's own links, and it keeps at most {} neighbours: others of its \
                  connections may fail meanwhile",
-                forecast.on_link
+                forecast.on_link, around.neighbours
             ),
             "raise net.ipv4.neigh.default.gc_thresh3, or sweep fewer at a time",
         );
@@ -226,7 +226,7 @@ mod tests {
 
     fn foretold(yaml: &str, icmp: bool) -> Forecast {
         let sweep: Sweep = serde_yaml::from_str(yaml).unwrap();
-        let around = Surroundings { interfaces: &[], base: Path::new("."), icmp, neighbours: Some(1024) };
+        let around = Surroundings { interfaces: &[], base: Path::new("."), icmp, neighbours: 1024 };
         forecast(&sweep, &around).unwrap()
     }
 

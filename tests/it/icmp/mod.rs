@@ -4,6 +4,7 @@
 mod forgery;
 mod peer;
 mod ping;
+mod plan;
 mod resume;
 mod rights;
 mod sweep;

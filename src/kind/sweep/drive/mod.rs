@@ -5,10 +5,10 @@ mod echo;
 mod progress;
 mod tcp;
 
+pub(super) use self::tcp::most_connections;
 use self::{
     cursor::{Cursor, Saver},
     progress::Progress,
-    tcp::most_connections,
 };
 use super::{
     Sweep,

@@ -43,14 +43,13 @@ impl Drive<'_> {
                 if at > now() {
                     wake = Some(start + Duration::from_nanos(at));
                     break;
-                } else {
-                    self.ask(index);
-                    pacer.sent(address.ip(), now());
-                    address.set_port(port);
-                    let timeout = self.sweep.timeout.0;
-                    tasks.spawn(async move { (index, connect(address, timeout).await) });
-                    self.packets += 1;
                 }
+                self.ask(index);
+                pacer.sent(address.ip(), now());
+                address.set_port(port);
+                let timeout = self.sweep.timeout.0;
+                tasks.spawn(async move { (index, connect(address, timeout).await) });
+                self.packets += 1;
             }
             if tasks.is_empty() && wake.is_none() {
                 return true;
@@ -90,7 +89,7 @@ async fn connect(address: SocketAddr, timeout: Duration) -> (Finding, Option<Dur
 }
 
 /// As many as the open files allow.
-pub(super) fn most_connections() -> usize {
+pub(in super::super) fn most_connections() -> usize {
     let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((MOST_CONNECTIONS, 0));
     usize::try_from((soft / 4).clamp(1, MOST_CONNECTIONS)).unwrap_or(1)
 }
