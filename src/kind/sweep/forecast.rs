@@ -1,6 +1,10 @@
 //! What a sweep would send, before it sends anything: names are counted and not looked up.
 
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use super::{
     Sweep, drive, fixed, hosts,
@@ -123,6 +127,14 @@ fn links(interface: &Interface) -> Vec<(IpAddr, IpAddr)> {
     networks.map(|net| (net.network(), net.broadcast())).collect()
 }
 
+/// The broadcast address of a network that this machine is in; the kernel has it whether it was given one or not.
+fn broadcast(address: &Address) -> Option<Ipv4Addr> {
+    let (IpAddr::V4(last), 0..=30) = (address.network().broadcast(), address.prefix_length) else {
+        return None;
+    };
+    Some(address.broadcast.unwrap_or(last))
+}
+
 /// How long it takes where all answer at once, and where nobody does.
 fn durations(sweep: &Sweep, method: Method, set: &AddressSet, names: u64) -> (Duration, Duration) {
     let count = set.count() as f64 + names as f64;
@@ -197,9 +209,8 @@ fn notes(
     if public > 0 {
         say(format!("{public} of the targets are public addresses"), "make sure that you may ask them");
     }
-    let broadcasts = around.interfaces.iter().flat_map(|interface| &interface.addresses);
-    let broadcasts =
-        broadcasts.filter_map(|address| address.broadcast).chain([std::net::Ipv4Addr::BROADCAST]);
+    let here = around.interfaces.iter().flat_map(|interface| &interface.addresses);
+    let broadcasts = here.filter_map(broadcast).chain([Ipv4Addr::BROADCAST]);
     for address in broadcasts.collect::<BTreeSet<_>>() {
         if set.contains(address.into()) {
             say(format!("{address} is a broadcast address: many may answer for one"), "exclude it");
