@@ -344,3 +344,31 @@ fn case_36_the_second_runner_names_the_first_and_ends() {
     // The kernel drops the lock with its holder.
     assert_eq!(netjobs(&arguments("once")).output().unwrap().status.code(), Some(0));
 }
+
+/// The daemon too remembers across restarts, and forgets what another set of targets was.
+#[test]
+fn a_daemon_that_starts_again_remembers() {
+    let folder = tempfile::tempdir().unwrap();
+    let [jobs, hosts, state] = ["jobs.yaml", "hosts", "state"].map(|name| folder.path().join(name));
+    fs::write(&hosts, "127.0.0.1-2\n").unwrap();
+    fs::write(
+        &jobs,
+        "jobs:\n  - name: lan\n    every: 200ms\n    sweep: { targets: '@hosts', method: tcp/9 }\n",
+    )
+    .unwrap();
+    let first_sights = || {
+        let mut daemon = Daemon::start(netjobs(&["run", jobs.to_str().unwrap(), "--state"]).arg(&state));
+        let mut seen = 0;
+        loop {
+            let line = daemon.process.line_with("\"event\":\"");
+            seen += usize::from(line.contains("\"host_changed\""));
+            if line.contains("\"run_finished\"") {
+                assert_eq!(daemon.process.end(Signal::SIGTERM), Some(0));
+                return seen;
+            }
+        }
+    };
+    assert_eq!([first_sights(), first_sights()], [2, 0]);
+    fs::write(&hosts, "127.0.0.1-3\n").unwrap();
+    assert_eq!([first_sights(), first_sights()], [3, 0]);
+}
