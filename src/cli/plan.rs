@@ -80,16 +80,18 @@ impl Plan {
     }
 }
 
-/// How many neighbours the kernel keeps at most, those of IPv4.
-fn neighbours() -> Option<u64> {
-    fs::read_to_string("/proc/sys/net/ipv4/neigh/default/gc_thresh3").ok()?.trim().parse().ok()
+/// How many neighbours the kernel keeps at most, those of IPv4. It keeps one table for all network namespaces, and shows the
+/// limit in the first of them only; elsewhere the usual one is taken.
+fn neighbours() -> u64 {
+    let shown = fs::read_to_string("/proc/sys/net/ipv4/neigh/default/gc_thresh3");
+    shown.ok().and_then(|limit| limit.trim().parse().ok()).unwrap_or(1024)
 }
 
 fn row<'a>(
     job: &'a Job,
     interfaces: &[Interface],
     icmp: bool,
-    neighbours: Option<u64>,
+    neighbours: u64,
     mut notes: Vec<Prediction>,
 ) -> Row<'a> {
     let around = Surroundings { interfaces, base: &job.base, icmp, neighbours };
@@ -162,7 +164,7 @@ fn starts(row: &Row) -> String {
 }
 
 fn lines(rows: &[Row], icmp: bool) -> String {
-    rows.iter().map(|row| format!("{}\n", line(row, icmp))).collect()
+    rows.iter().fold(String::new(), |text, row| text + &line(row, icmp).to_string() + "\n")
 }
 
 fn line(row: &Row, icmp: bool) -> Value {
@@ -207,7 +209,7 @@ mod tests {
         let text = format!("jobs:\n  - {{ name: a, {job} }}\n");
         let loaded = load_texts(&[("a.yaml", &text)], &Environment::new("here", |_| None));
         assert!(!loaded.report.has_errors(), "{}", loaded.report.render(false));
-        assert_eq!(cells(&row(&loaded.jobs[0], &[], true, None, vec![])), wanted);
+        assert_eq!(cells(&row(&loaded.jobs[0], &[], true, 1024, vec![])), wanted);
     }
 
     #[test]
@@ -224,7 +226,7 @@ mod tests {
     fn a_line_for_programs_says_whether_the_right_is_there() {
         let text = "jobs:\n  - { name: a, every: 1h, sweep: { targets: 8.8.8.8, method: icmp } }\n";
         let loaded = load_texts(&[("a.yaml", text)], &Environment::new("here", |_| None));
-        let row = row(&loaded.jobs[0], &[], false, None, vec![]);
+        let row = row(&loaded.jobs[0], &[], false, 1024, vec![]);
         let line = line(&row, false);
         assert_eq!((&line["permitted"], &line["starts_per_hour"]), (&false.into(), &1.0.into()));
         assert_eq!(line["notes"][0]["message"], "1 of the targets are public addresses");

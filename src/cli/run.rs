@@ -50,7 +50,7 @@ use crate::{
 #[command(after_help = "\
 Examples:
   netjobs run                                     run ./jobs, or the built-in demo
-  netjobs run /etc/netjobs --log.file /var/log/netjobs.json
+  netjobs run /etc/netjobs --log.file /var/log/netjobs.json --state /var/lib/netjobs
   netjobs run jobs --web.listen-address 0.0.0.0:9750 --web.enable-lifecycle")]
 pub struct Run {
     /// Job files, or folders of them; default: `./jobs`, else the built-in demo

@@ -14,8 +14,8 @@ pub struct Surroundings<'a> {
     pub base: &'a Path,
     /// Whether this process may send ICMP.
     pub icmp: bool,
-    /// How many neighbours the kernel keeps, for IPv4 (`gc_thresh3`); `None` where it does not say.
-    pub neighbours: Option<u64>,
+    /// How many neighbours the kernel keeps at most, those of IPv4: `gc_thresh3`.
+    pub neighbours: u64,
 }
 
 /// What one run would do.

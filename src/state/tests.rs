@@ -40,6 +40,16 @@ fn a_job_finds_its_memory_again_and_one_of_another_kind_does_not() {
 }
 
 #[test]
+fn a_job_that_comes_back_into_the_plan_finds_what_it_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = open(folder.path());
+    let (cell, _) = state.memory("lan", "sweep");
+    *cell.lock().unwrap() = Some(json!(1));
+    drop(cell);
+    assert_eq!(kept(&state, "lan", "sweep"), Some(json!(1)));
+}
+
+#[test]
 fn a_checkpoint_is_given_once_and_only_to_a_later_process() {
     let folder = tempfile::tempdir().unwrap();
     let state = open(folder.path());

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -106,7 +106,7 @@ impl Drop for Writer {
     }
 }
 
-fn work(folder: &PathBuf, desk: &Desk, failed: &Counter) {
+fn work(folder: &Path, desk: &Desk, failed: &Counter) {
     let mut is_failing = false;
     while let Some((file, task)) = desk.next() {
         let path = folder.join(&file);

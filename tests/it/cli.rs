@@ -82,7 +82,7 @@ fn wrong_files_end_with_2_and_right_ones_with_0() {
     let right = folder("jobs:\n  - name: a\n    ipc: {}\n");
     assert!(text(&check(&["check", path(&right)], 0).stdout).ends_with("1 job in 1 file: ok\n"));
     let wrong = folder("jobs:\n  - name: a\n    ipcc: {}\n");
-    for command in ["check", "once", "run", "next"] {
+    for command in ["check", "once", "run", "next", "plan"] {
         let output = check(&[command, path(&wrong)], 2);
         let said = text(&output.stdout) + &text(&output.stderr);
         assert!(said.contains("jobs.yaml:3:5: unknown") && said.contains("`ipc`"), "{command}: {said}");

@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::program::{Daemon, netjobs};
 
 /// How long something that is sure to come may take.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 /// A sweep that always finds its hosts: a connection that is refused is life. More hosts are another memory.
 fn sweep(state: &Path, hosts: usize) -> Vec<String> {
@@ -166,17 +166,17 @@ impl Disk {
         line.rsplit(' ').next().unwrap().parse().unwrap()
     }
 
-    #[track_caller]
-    fn wait_for(&self, what: &str, mut holds: impl FnMut() -> bool) {
-        let start = tokio::time::Instant::now();
-        while !holds() {
-            assert!(start.elapsed() < LONG, "{what}");
-            nix::poll::poll(&mut [], 20u16).unwrap();
-        }
-    }
-
     fn has_kept(&self, count: usize) -> bool {
         self.disk().join("state/sweep.json").exists() && kept(&self.disk().join("state")) == count
+    }
+}
+
+#[track_caller]
+fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = tokio::time::Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < LONG, "{what}");
+        nix::poll::poll(&mut [], 20u16).unwrap();
     }
 }
 
@@ -203,18 +203,20 @@ fn fill(disk: &Path, with_bytes: bool) -> Vec<std::path::PathBuf> {
 
 fn check_full_disk(options: &str, with_bytes: bool) {
     let disk = Disk::start(options);
-    disk.wait_for("the first save", || disk.has_kept(1));
+    wait_for("the first save", || disk.has_kept(1));
     let full = fill(&disk.disk(), with_bytes);
     disk.set_hosts(2);
-    disk.wait_for("a failure is counted", || disk.metric(FAILURES) > 0);
+    wait_for("a failure is counted", || disk.metric(FAILURES) > 0);
     disk.set_hosts(3);
-    disk.wait_for("another failure is counted", || disk.metric(FAILURES) > 1);
+    wait_for("another failure is counted", || disk.metric(FAILURES) > 1);
     let runs = disk.metric(RUNS);
-    disk.wait_for("the work goes on", || disk.metric(RUNS) > runs);
+    wait_for("the work goes on", || disk.metric(RUNS) > runs);
     assert!(disk.has_kept(1), "the old state stays");
-    full.iter().for_each(|file| fs::remove_file(file).unwrap());
+    for file in full {
+        fs::remove_file(file).unwrap();
+    }
     disk.set_hosts(4);
-    disk.wait_for("it is saved again", || disk.has_kept(4));
+    wait_for("it is saved again", || disk.has_kept(4));
     let mut process = disk.daemon.process;
     nix::sys::signal::kill(
         nix::unistd::Pid::from_raw(process.child.id().try_into().unwrap()),
@@ -341,4 +343,32 @@ fn case_36_the_second_runner_names_the_first_and_ends() {
     assert_eq!(first.process.end(Signal::SIGKILL), None);
     // The kernel drops the lock with its holder.
     assert_eq!(netjobs(&arguments("once")).output().unwrap().status.code(), Some(0));
+}
+
+/// The daemon too remembers across restarts, and forgets what another set of targets was.
+#[test]
+fn a_daemon_that_starts_again_remembers() {
+    let folder = tempfile::tempdir().unwrap();
+    let [jobs, hosts, state] = ["jobs.yaml", "hosts", "state"].map(|name| folder.path().join(name));
+    fs::write(&hosts, "127.0.0.1-2\n").unwrap();
+    fs::write(
+        &jobs,
+        "jobs:\n  - name: lan\n    every: 200ms\n    sweep: { targets: '@hosts', method: tcp/9 }\n",
+    )
+    .unwrap();
+    let first_sights = || {
+        let mut daemon = Daemon::start(netjobs(&["run", jobs.to_str().unwrap(), "--state"]).arg(&state));
+        let mut seen = 0;
+        loop {
+            let line = daemon.process.line_with("\"event\":\"");
+            seen += usize::from(line.contains("\"host_changed\""));
+            if line.contains("\"run_finished\"") {
+                assert_eq!(daemon.process.end(Signal::SIGTERM), Some(0));
+                return seen;
+            }
+        }
+    };
+    assert_eq!([first_sights(), first_sights()], [2, 0]);
+    fs::write(&hosts, "127.0.0.1-3\n").unwrap();
+    assert_eq!([first_sights(), first_sights()], [3, 0]);
 }

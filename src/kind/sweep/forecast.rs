@@ -1,6 +1,10 @@
 //! What a sweep would send, before it sends anything: names are counted and not looked up.
 
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use super::{
     Sweep, drive, fixed, hosts,
@@ -11,7 +15,7 @@ use crate::{
         Error,
         forecast::{Forecast, Surroundings},
     },
-    net::interface::Interface,
+    net::interface::{Address, Interface},
     value::{AddressSet, Target, Targets},
 };
 
@@ -71,7 +75,7 @@ pub(super) fn forecast(sweep: &Sweep, around: &Surroundings) -> Result<Forecast,
         shortest,
         longest,
         method: method.to_string(),
-        open_files: is_tcp.then(|| drive::most_unanswered(method, sweep.rate) as u64),
+        open_files: is_tcp.then(|| u64::try_from(drive::most_connections()).unwrap_or(u64::MAX)),
         notes: vec![],
     };
     forecast.notes = notes(sweep, around, &set, &forecast);
@@ -119,8 +123,16 @@ fn links(interface: &Interface) -> Vec<(IpAddr, IpAddr)> {
     if !interface.is_up() || interface.has_flag("LOOPBACK") || interface.has_flag("NOARP") {
         return vec![];
     }
-    let networks = interface.addresses.iter().map(|address| address.network());
+    let networks = interface.addresses.iter().map(Address::network);
     networks.map(|net| (net.network(), net.broadcast())).collect()
+}
+
+/// The broadcast address of a network that this machine is in; the kernel has it whether it was given one or not.
+fn broadcast(address: &Address) -> Option<Ipv4Addr> {
+    let (IpAddr::V4(last), 0..=30) = (address.network().broadcast(), address.prefix_length) else {
+        return None;
+    };
+    Some(address.broadcast.unwrap_or(last))
 }
 
 /// How long it takes where all answer at once, and where nobody does.
@@ -197,20 +209,19 @@ fn notes(
     if public > 0 {
         say(format!("{public} of the targets are public addresses"), "make sure that you may ask them");
     }
-    let broadcasts = around.interfaces.iter().flat_map(|interface| &interface.addresses);
-    let broadcasts =
-        broadcasts.filter_map(|address| address.broadcast).chain([std::net::Ipv4Addr::BROADCAST]);
+    let here = around.interfaces.iter().flat_map(|interface| &interface.addresses);
+    let broadcasts = here.filter_map(broadcast).chain([Ipv4Addr::BROADCAST]);
     for address in broadcasts.collect::<BTreeSet<_>>() {
         if set.contains(address.into()) {
             say(format!("{address} is a broadcast address: many may answer for one"), "exclude it");
         }
     }
-    if let Some(most) = around.neighbours.filter(|most| forecast.on_link > u128::from(*most)) {
+    if forecast.on_link > around.neighbours.into() {
         say(
             format!(
-                "{} targets are on this machine's own links, and it keeps at most {most} neighbours: others of its \
+                "{} targets are on this machine's own links, and it keeps at most {} neighbours: others of its \
                  connections may fail meanwhile",
-                forecast.on_link
+                forecast.on_link, around.neighbours
             ),
             "raise net.ipv4.neigh.default.gc_thresh3, or sweep fewer at a time",
         );
@@ -226,7 +237,7 @@ mod tests {
 
     fn foretold(yaml: &str, icmp: bool) -> Forecast {
         let sweep: Sweep = serde_yaml::from_str(yaml).unwrap();
-        let around = Surroundings { interfaces: &[], base: Path::new("."), icmp, neighbours: Some(1024) };
+        let around = Surroundings { interfaces: &[], base: Path::new("."), icmp, neighbours: 1024 };
         forecast(&sweep, &around).unwrap()
     }
 

@@ -9,6 +9,7 @@ mod interrupt;
 mod onlink;
 mod peer;
 mod ping;
+mod plan;
 mod responder;
 mod resume;
 mod rights;

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// How long something that is sure to come may take.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 /// The program in a namespace, killed when it is dropped.
 struct Inside(Child);

@@ -16,9 +16,8 @@ use self::{
     cursor::{Cursor, Saver},
     link::Near,
     progress::Progress,
-    tcp::most_connections,
 };
-pub(super) use self::{gate::slowest as slowest_gate, link::Seen};
+pub(super) use self::{gate::slowest as slowest_gate, link::Seen, tcp::most_connections};
 use super::{
     Sweep,
     found::{Finding, Findings},

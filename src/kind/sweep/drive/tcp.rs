@@ -53,17 +53,17 @@ impl Drive<'_> {
                 if at > now() {
                     wake = Some(start + Duration::from_nanos(at));
                     break;
-                } else if !self.near.gate.admit(index, Instant::now()) {
+                }
+                if !self.near.gate.admit(index, Instant::now()) {
                     wake = self.near.gate.was_closed();
                     break;
-                } else {
-                    self.ask(index);
-                    pacer.sent(address.ip(), now());
-                    address.set_port(port);
-                    let timeout = self.sweep.timeout.0;
-                    tasks.spawn(async move { (index, connect(address, timeout).await) });
-                    self.packets += 1;
                 }
+                self.ask(index);
+                pacer.sent(address.ip(), now());
+                address.set_port(port);
+                let timeout = self.sweep.timeout.0;
+                tasks.spawn(async move { (index, connect(address, timeout).await) });
+                self.packets += 1;
             }
             if tasks.is_empty() && wake.is_none() {
                 return true;
@@ -102,7 +102,7 @@ async fn connect(address: SocketAddr, timeout: Duration) -> (Finding, Option<Dur
 }
 
 /// As many as the open files allow.
-pub(super) fn most_connections() -> usize {
+pub(in super::super) fn most_connections() -> usize {
     let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((MOST_CONNECTIONS, 0));
     usize::try_from((soft / 4).clamp(1, MOST_CONNECTIONS)).unwrap_or(1)
 }
