@@ -5,6 +5,7 @@
 mod drive;
 mod found;
 mod hosts;
+mod layout;
 mod memory;
 #[doc(hidden)]
 pub mod order;
@@ -38,8 +39,8 @@ pub struct Sweep {
     pub targets: Many<Targets>,
     /// Hosts to leave out, written like `targets`. Default: none.
     pub exclude: Option<Many<Targets>>,
-    /// How a host is asked: `icmp`, `tcp/443` (a refusal is life, too) or `auto`: ICMP where this process may send
-    /// it, else `tcp/443`. Default `auto`.
+    /// How a host is asked: `icmp`, `tcp/443` (a refusal is life, too; without a connection where this process has
+    /// `CAP_NET_RAW`) or `auto`: ICMP where this process may send it, else `tcp/443`. Default `auto`.
     #[serde(default)]
     pub method: Method,
     /// Probes a second, such as `50/s`; `max` sends as fast as answers can be taken, without the cap of 200 a second

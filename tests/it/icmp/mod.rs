@@ -8,6 +8,7 @@ mod ping;
 mod rights;
 mod sweep;
 mod tcp;
+mod together;
 
 use std::{
     sync::{Arc, Mutex},

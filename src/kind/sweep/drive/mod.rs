@@ -29,6 +29,8 @@ pub(super) struct Drive<'a> {
     hosts: &'a Hosts,
     order: Permutation,
     progress: Progress,
+    /// The pass that goes on, from 1.
+    pass: u32,
     pub(super) findings: Findings,
     pub(super) packets: u64,
     pub(super) local_drops: u64,
@@ -58,7 +60,7 @@ impl<'a> Drive<'a> {
         };
         let progress = Progress::default();
         let findings = Findings::new(count);
-        Ok(Self { sweep, cx, hosts, order, progress, findings, packets: 0, local_drops: 0 })
+        Ok(Self { sweep, cx, hosts, order, progress, pass: 0, findings, packets: 0, local_drops: 0 })
     }
 
     fn pace(&self, halved: bool) -> Pace {
@@ -73,8 +75,15 @@ impl<'a> Drive<'a> {
 
     /// Begins a pass, the first of which is 1.
     fn begin(&mut self, pass: u32) {
+        self.pass = pass;
         self.findings.is_last_pass = pass >= self.sweep.passes.0;
         self.progress.total += u64::from(self.missing());
+    }
+
+    /// How many hosts were asked at least once.
+    pub(super) fn asked(&self) -> u32 {
+        let count = self.hosts.count();
+        if self.pass > 1 { count } else { u32::try_from(self.packets).unwrap_or(count).min(count) }
     }
 
     fn missing(&self) -> u32 {
