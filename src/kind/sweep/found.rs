@@ -42,14 +42,9 @@ impl Finding {
         self.evidence().is_some()
     }
 
-    /// Whether it was asked at all, in whatever pass.
-    pub(super) fn is_asked(self) -> bool {
-        self != Self::UNKNOWN
-    }
-
     /// Whether it was asked as often as it should.
     pub(super) fn is_settled(self) -> bool {
-        self.is_asked() && self.0 & SO_FAR == 0
+        self != Self::UNKNOWN && self.0 & SO_FAR == 0
     }
 
     /// Its state as it is told; `None` where it was not asked as often as it should, or where our own losses keep us from
@@ -222,7 +217,6 @@ mod tests {
         findings.note(2, Finding::alive(Evidence::Echo), None);
         let states = |findings: &Findings| [0, 1, 2].map(|index| findings.get(index).state());
         assert_eq!(states(&findings), [None, None, Some(HostState::Alive)]);
-        assert!(findings.iter().all(|(_, finding)| finding.is_asked()));
         findings.is_last_pass = true;
         findings.note(0, Finding::dead(Reason::Timeout), None);
         findings.note(1, Finding::dead(Reason::Timeout), None);

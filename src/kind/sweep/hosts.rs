@@ -4,16 +4,14 @@ use std::{
     fs,
     io::{self, Read as _},
     net::IpAddr,
+    ops::Deref,
     path::Path,
     time::Duration,
 };
 
 use tokio::{task::spawn_blocking, time::timeout};
 
-use super::{
-    Sweep,
-    spec::{Edges, Method, Shard},
-};
+use super::{Sweep, layout::Layout, spec::Edges};
 use crate::{
     context::Context,
     kind::Error,
@@ -22,12 +20,10 @@ use crate::{
     value::{AddressSet, Family, Target, Targets, targets::network},
 };
 
-/// Hosts of a shard by number: addresses in ascending order, then those behind a zone, each once.
+/// The hosts of a sweep, and what stood among its targets and is none.
 #[derive(Debug, Default)]
 pub(super) struct Hosts {
-    set: AddressSet,
-    scoped: Vec<Peer>,
-    shard: Shard,
+    layout: Layout,
     /// Targets that nothing can be sent to.
     pub(super) unresolved: Vec<Unresolved>,
 }
@@ -76,13 +72,14 @@ impl Hosts {
         wanted.unresolved.dedup_by(|one, other| one.name == other.name);
         wanted.unresolved.retain(|one| unwanted.unresolved.iter().all(|out| out.name != one.name));
         let shard = sweep.shard.unwrap_or_default();
-        let hosts = Self { set, scoped: wanted.peers, shard, unresolved: wanted.unresolved };
+        let layout = Layout::new(set, wanted.peers, shard);
+        let hosts = Self { layout, unresolved: wanted.unresolved };
         hosts.check(sweep)
     }
 
     fn check(mut self, sweep: &Sweep) -> Result<Self, Error> {
         let all = self.all();
-        let count = self.shard.count(all);
+        let count = self.shard().count(all);
         if count > u128::from(sweep.max_targets.0) {
             let message = format!("{count} targets are more than `max_targets` ({})", sweep.max_targets.0);
             return Err(cannot(Reason::Resources, message, "write fewer, or raise `max_targets`"));
@@ -99,74 +96,22 @@ impl Hosts {
             (0, None) => Err(cannot(Reason::Io, "no target is left to sweep".into(), "look at `exclude`")),
             _ => {
                 // Names are numbered on, so that each is told by one shard.
-                let mut number = all;
+                let (mut number, shard) = (all, self.shard());
                 self.unresolved.retain(|_| {
                     number += 1;
-                    self.shard.number(number - 1).is_some()
+                    shard.number(number - 1).is_some()
                 });
                 Ok(self)
             }
         }
     }
-
-    /// How many can be probed in all shards.
-    fn all(&self) -> u128 {
-        self.set.count() + self.scoped.len() as u128
-    }
-
-    /// How many can be probed.
-    pub(super) fn count(&self) -> u32 {
-        u32::try_from(self.shard.count(self.all())).unwrap_or(u32::MAX)
-    }
-
-    /// The host of a number below the count.
-    pub(super) fn peer(&self, index: u32) -> Peer {
-        let among_all = self.shard.among_all(index);
-        let zoned = || {
-            let at = among_all.checked_sub(self.set.count()).and_then(|at| usize::try_from(at).ok());
-            at.and_then(|at| self.scoped.get(at)).copied()
-        };
-        let address = self.set.get(among_all).map(Peer::from);
-        address.or_else(zoned).unwrap_or(Peer { address: IpAddr::from([0, 0, 0, 0]), scope: 0 })
-    }
-
-    /// The number of a host that answers from behind an interface; `None` where it is none of the set's.
-    pub(super) fn index(&self, address: IpAddr, interface: u32) -> Option<u32> {
-        let zoned = || {
-            let at = self.scoped.binary_search(&Peer { address, scope: interface }).ok()?;
-            self.set.count().checked_add(at as u128)
-        };
-        let among_all = self.set.position(address).or_else(zoned)?;
-        self.shard.number(among_all).and_then(|number| u32::try_from(number).ok())
-    }
-
-    /// The addresses as ranges, and each host behind a zone as one of its own.
-    pub(super) fn ranges(&self) -> impl Iterator<Item = (IpAddr, IpAddr)> + '_ {
-        self.set.ranges().chain(self.scoped.iter().map(|peer| (peer.address, peer.address)))
-    }
-
-    /// Which families there are: IPv4, IPv6.
-    pub(super) fn families(&self) -> [bool; 2] {
-        let v4 = self.set.ranges().any(|(first, _)| first.is_ipv4());
-        [v4, !self.scoped.is_empty() || self.set.ranges().any(|(first, _)| first.is_ipv6())]
-    }
-
-    /// A text that changes with the set, so that an old sweep's memory is known to be another set's.
-    pub(super) fn identity(&self, method: Method) -> String {
-        let ranges: Vec<_> = self.set.ranges().map(|(first, last)| format!("{first}-{last}")).collect();
-        let scoped: Vec<_> = self.scoped.iter().map(|peer| name(*peer)).collect();
-        format!("{method} {} {} {}", self.shard, ranges.join(","), scoped.join(","))
-    }
 }
 
-/// A host as records name it.
-pub(super) fn name(peer: Peer) -> String {
-    match peer.scope {
-        0 => peer.address.to_string(),
-        scope => match nix::net::if_::if_indextoname(scope) {
-            Ok(zone) => format!("{}%{}", peer.address, zone.to_string_lossy()),
-            Err(_) => format!("{}%{scope}", peer.address),
-        },
+impl Deref for Hosts {
+    type Target = Layout;
+
+    fn deref(&self) -> &Layout {
+        &self.layout
     }
 }
 
@@ -212,11 +157,15 @@ async fn gather(entries: &[Targets], edges: bool, cx: &Context) -> Result<Found,
                     net::Error::Resolve { why, .. } => why,
                     other => other.to_string(),
                 };
-                found.unresolved.push(Unresolved { name: host.to_string(), why, reason });
+                found.unresolved.push(Unresolved { name: Target::Host(host).to_string(), why, reason });
             }
             Ok((host, Err(_))) => {
                 let why = "no answer from the name servers".to_owned();
-                found.unresolved.push(Unresolved { name: host.to_string(), why, reason: Reason::Dns });
+                found.unresolved.push(Unresolved {
+                    name: Target::Host(host).to_string(),
+                    why,
+                    reason: Reason::Dns,
+                });
             }
             Err(error) => return Err(cannot(Reason::Bug, format!("look a name up: {error}"), "report it")),
         }

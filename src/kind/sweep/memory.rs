@@ -1,18 +1,22 @@
 //! What a sweep remembers of the one before: each host's state as it was told, and changes that wait to be confirmed.
 //!
-//! A state that could not be found out changes nothing. Another set of targets is another sweep: nothing is remembered.
+//! A state that could not be found out changes nothing. Hosts are known by their addresses: who comes to the targets or
+//! leaves them is nobody else's change. Another method is another sweep, and nothing is remembered.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde::{Deserialize, Serialize};
 
+use super::{layout::Layout, spec::Method};
 use crate::outcome::HostState;
 
 /// What is kept between sweeps.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Memory {
-    /// Which set this is about.
-    identity: String,
+    /// How they were asked.
+    method: String,
+    /// Which hosts this is about, as a `Layout` writes them.
+    hosts: String,
     /// Runs of equal states, such as `3a250s1u`: alive, silent, unreachable, `?` not known.
     states: String,
     /// For how many sweeps in a row a host has been other than it was told.
@@ -32,16 +36,20 @@ impl Memory {
     /// Compares what was found with what was told; gives the changes to tell and what to remember.
     pub(super) fn update(
         before: Option<Self>,
-        identity: String,
+        method: Method,
+        hosts: &Layout,
         found: impl Iterator<Item = (u32, Option<HostState>)>,
         confirm: u32,
     ) -> (Vec<Change>, Self) {
-        let before = before.filter(|memory| memory.identity == identity).unwrap_or_default();
-        let mut told = unpack(&before.states);
+        let method = method.to_string();
+        let before = before.filter(|memory| memory.method == method).unwrap_or_default();
+        let known = Layout::read(&before.hosts).unwrap_or_default();
+        let told: Vec<_> = unpack(&before.states).take(known.count() as usize).collect();
         let (mut changes, mut waiting, mut states) = (vec![], BTreeMap::new(), Packer::default());
         for (index, found) in found {
-            let from = told.next().flatten();
-            let already = before.waiting.get(&index).copied().unwrap_or(0);
+            let number = known.number(hosts.peer(index));
+            let from = number.and_then(|number| told.get(number as usize).copied().flatten());
+            let already = number.and_then(|number| before.waiting.get(&number)).copied().unwrap_or(0);
             let tell = match (from, found) {
                 (from, None) => {
                     if already > 0 {
@@ -65,7 +73,7 @@ impl Memory {
                 states.push(from);
             }
         }
-        (changes, Self { identity, states: states.finish(), waiting })
+        (changes, Self { method, hosts: hosts.text(), states: states.finish(), waiting })
     }
 }
 
@@ -132,12 +140,17 @@ mod tests {
 
     use super::*;
 
+    fn layout(ranges: &str) -> Layout {
+        Layout::read(&format!("1/1 {ranges}")).unwrap()
+    }
+
     /// Sweeps in a row, each with what was found; gives how many changes each told.
     fn told(confirm: u32, sweeps: &[&[Option<HostState>]]) -> Vec<Vec<Change>> {
         let mut memory = None;
         let sweep = |found: &&[Option<HostState>]| {
             let found = (0..).zip(found.iter().copied());
-            let (changes, next) = Memory::update(memory.take(), "set".into(), found, confirm);
+            let (changes, next) =
+                Memory::update(memory.take(), Method::Icmp, &layout("10.0.0.0-10.0.0.9"), found, confirm);
             let text = serde_json::to_value(&next).unwrap();
             memory = Some(serde_json::from_value(text).unwrap());
             changes
@@ -174,11 +187,51 @@ mod tests {
         assert_eq!(told.iter().map(Vec::len).collect::<Vec<_>>(), [1, 0, 0]);
     }
 
+    /// What a sweep of some hosts remembers, all of them alive.
+    fn alive(method: Method, hosts: &Layout) -> Memory {
+        let found = (0..hosts.count()).map(|index| (index, Some(Alive)));
+        Memory::update(None, method, hosts, found, 1).1
+    }
+
     #[test]
-    fn another_set_is_another_sweep() {
-        let found = || [(0, Some(Alive))].into_iter();
-        let (_, memory) = Memory::update(None, "a".into(), found(), 1);
-        let (changes, _) = Memory::update(Some(memory), "b".into(), found(), 1);
+    fn who_comes_or_leaves_is_nobody_elses_change() {
+        let (before, after) = (layout("10.0.0.5-10.0.0.9"), layout("10.0.0.4-10.0.0.7 10.0.1.1-10.0.1.1"));
+        let found = [Alive, Silent, Alive, Alive, Silent].map(Some);
+        let (changes, memory) =
+            Memory::update(Some(alive(Method::Icmp, &before)), Method::Icmp, &after, (0..).zip(found), 1);
+        let first = |index, to| Change { index, from: None, to };
+        let vanished = Change { index: 1, from: Some(Alive), to: Silent };
+        assert_eq!(changes, [first(0, Alive), vanished, first(4, Silent)]);
+        // Who was told as a newcomer is known from then on, in whatever shard.
+        let half = Layout::read("2/2 10.0.0.4-10.0.0.7 10.0.1.1-10.0.1.1").unwrap();
+        let found = [Alive, Silent].map(Some);
+        let (changes, _) = Memory::update(Some(memory), Method::Icmp, &half, (0..).zip(found), 1);
+        let back = |index, from, to| Change { index, from: Some(from), to };
+        assert_eq!(changes, [back(0, Silent, Alive), back(1, Alive, Silent)]);
+    }
+
+    #[test]
+    fn a_change_that_waits_goes_on_waiting_when_others_come() {
+        let one = layout("10.0.0.5-10.0.0.5");
+        let silent = || [(0, Some(Silent))].into_iter();
+        let (told, memory) = Memory::update(Some(alive(Method::Icmp, &one)), Method::Icmp, &one, silent(), 2);
+        assert_eq!(told, []);
+        let (told, _) = Memory::update(
+            Some(memory),
+            Method::Icmp,
+            &layout("10.0.0.4-10.0.0.5"),
+            [(0, None), (1, Some(Silent))].into_iter(),
+            2,
+        );
+        assert_eq!(told, [Change { index: 1, from: Some(Alive), to: Silent }]);
+    }
+
+    #[test]
+    fn another_method_is_another_sweep() {
+        let hosts = layout("10.0.0.5-10.0.0.5");
+        let memory = alive(Method::Tcp(443), &hosts);
+        let found = [(0, Some(Silent))].into_iter();
+        let (changes, _) = Memory::update(Some(memory), Method::Icmp, &hosts, found, 1);
         assert_eq!(changes[0].from, None);
     }
 

@@ -7,6 +7,7 @@ mod drive;
 mod forecast;
 mod found;
 mod hosts;
+mod layout;
 mod memory;
 #[doc(hidden)]
 pub mod order;
@@ -44,10 +45,10 @@ pub struct Sweep {
     pub targets: Many<Targets>,
     /// Hosts to leave out, written like `targets`. Default: none.
     pub exclude: Option<Many<Targets>>,
-    /// How a host is asked: `icmp`, `tcp/443` (a refusal is life, too), `arp` (ARP, or neighbour solicitations for
-    /// IPv6: only hosts on a link of this machine) or `auto`: ICMP where this process may send it, else `tcp/443`.
-    /// With `CAP_NET_RAW`, hosts on a link are always asked by `arp` first, and what does not answer that is asked no
-    /// more; with `auto` they are alive by it alone. Default `auto`.
+    /// How a host is asked: `icmp`, `tcp/443` (a refusal is life, too; without a connection where this process has
+    /// `CAP_NET_RAW`), `arp` (ARP, or neighbour solicitations for IPv6: only hosts on a link of this machine) or `auto`:
+    /// ICMP where this process may send it, else `tcp/443`. With `CAP_NET_RAW`, hosts on a link are always asked by `arp`
+    /// first, and what does not answer that is asked no more; with `auto` they are alive by it alone. Default `auto`.
     #[serde(default)]
     pub method: Method,
     /// Probes a second, such as `50/s`; `max` sends as fast as answers can be taken, without the cap of 200 a second

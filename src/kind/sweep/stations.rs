@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    drive::Seen,
-    hosts::{Hosts, name},
-};
+use super::{drive::Seen, hosts::Hosts, layout::name};
 use crate::net::neighbour::Mac;
 
 /// So many addresses of one station are worth a word.

@@ -8,7 +8,8 @@ use super::{
     CHANGES, HOSTS, LOCAL_DROPS, PACKETS, Sweep,
     drive::Drive,
     found::Findings,
-    hosts::{Hosts, Unresolved, name},
+    hosts::{Hosts, Unresolved},
+    layout::name,
     memory::{Change, Memory},
     spec::{Method, Telling},
     stations,
@@ -40,8 +41,7 @@ struct Counts {
 pub(super) fn outcome(sweep: &Sweep, cx: &Context, hosts: &Hosts, drive: &Drive, method: Method) -> Outcome {
     let findings = &drive.findings;
     let found = findings.iter().map(|(index, finding)| (index, finding.state()));
-    let identity = hosts.identity(method);
-    let (changes, memory) = Memory::update(cx.recall(), identity, found, sweep.confirm.0);
+    let (changes, memory) = Memory::update(cx.recall(), method, hosts, found, sweep.confirm.0);
     cx.keep(&memory);
     let counts = count(findings, hosts, &changes);
     meter(cx, &counts, drive);
@@ -62,7 +62,7 @@ pub(super) fn outcome(sweep: &Sweep, cx: &Context, hosts: &Hosts, drive: &Drive,
         notice(cx, hosts, findings, &changes);
     }
     let mut outcome = Outcome::passed(samples).with_detail(detail(hosts, drive, &told));
-    (outcome.reason, outcome.message) = summary(cx, hosts, findings);
+    (outcome.reason, outcome.message) = summary(cx, hosts, drive);
     outcome
 }
 
@@ -171,12 +171,11 @@ fn record(hosts: &Hosts, drive: &Drive, index: u32) -> Option<Value> {
 
 /// The commonest reason of those that were not found alive, and a sentence: how far a sweep came that was cut short, and
 /// some of the dead.
-fn summary(cx: &Context, hosts: &Hosts, findings: &Findings) -> (Option<Reason>, Option<String>) {
+fn summary(cx: &Context, hosts: &Hosts, drive: &Drive) -> (Option<Reason>, Option<String>) {
     let (mut reasons, mut named) = (BTreeMap::<Reason, u64>::new(), vec![]);
-    let (mut dead, mut unknown, mut asked, mut settled) = (0u64, 0u64, 0u32, true);
+    let (findings, mut dead, mut unknown, mut settled) = (&drive.findings, 0u64, 0u64, 0u32);
     for (index, finding) in findings.iter() {
-        asked += u32::from(finding.is_asked());
-        settled &= finding.is_settled();
+        settled += u32::from(finding.is_settled());
         let Some(reason) = finding.reason().filter(|_| finding.is_settled()) else { continue };
         *reasons.entry(reason).or_default() += 1;
         if finding.state().is_none() {
@@ -198,9 +197,11 @@ fn summary(cx: &Context, hosts: &Hosts, findings: &Findings) -> (Option<Reason>,
     let commonest = reasons.into_iter().max_by_key(|(_, count)| *count).map(|(reason, _)| reason);
     let all = u64::from(hosts.count()) + hosts.unresolved.len() as u64;
     let mut parts = vec![];
-    if !settled && cx.stop().cancel.is_cancelled() {
-        let (count, alive) = (hosts.count(), findings.alive());
-        parts.push(format!("partial: {asked} of {count} hosts were looked at, {alive} alive"));
+    let (count, asked, alive) = (hosts.count(), drive.asked(), findings.alive());
+    if settled < count && cx.stop().cancel.is_cancelled() {
+        parts.push(format!(
+            "partial: {asked} of {count} hosts were asked, {settled} to the end, {alive} alive"
+        ));
     }
     if dead > 0 {
         let more = if dead > named.len() as u64 { ", …" } else { "" };

@@ -22,7 +22,7 @@ use crate::{falsenet::world, nameserver::Answer, netns::Namespace, program::netj
 
 /// How long a sweep may go on after the signal, and how much later a debug build beside other tests may be.
 const BOUND: Duration = Duration::from_millis(200);
-const SLACK: Duration = Duration::from_millis(300);
+const SLACK: Duration = Duration::from_millis(800);
 
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
@@ -58,13 +58,13 @@ fn packets(namespace: &Namespace, count: u32) {
     ));
 }
 
-/// `partial: 12 of 65535 hosts were looked at, 1 alive`: both numbers of it.
+/// `partial: 12 of 65535 hosts were asked, 9 to the end, 1 alive`: the first three numbers of it.
 #[track_caller]
-fn partial(text: &str) -> (u32, u32) {
+fn partial(text: &str) -> [usize; 3] {
     let (_, rest) = text.split_once("partial: ").unwrap_or_else(|| panic!("{text}"));
-    assert!(rest.contains(" hosts were looked at, 1 alive"), "{text}");
-    let mut numbers = rest.split(' ').step_by(2).map(|word| word.parse().unwrap());
-    (numbers.next().unwrap(), numbers.next().unwrap())
+    let words: Vec<_> = rest.split(' ').collect();
+    assert!(rest.contains(" hosts were asked, ") && rest.contains(" to the end, 1 alive"), "{text}");
+    [words[0], words[2], words[6]].map(|word| word.parse().unwrap())
 }
 
 /// Case 56 of the sweep's list: each way to ask, in the middle of a network of the dead.
@@ -80,8 +80,8 @@ fn an_interrupted_sweep_tells_at_once_what_it_found_and_how_far_it_came() {
         let (out, err) = interrupt(&ours, &arguments, || packets(&ours, 80));
         assert!(out.contains("10.9.0.2\talive\t"), "{method}: {out}{err}");
         assert!(!out.contains("10.98."), "{method}: of who is to be asked again nothing is said: {out}{err}");
-        let (asked, all) = partial(&err);
-        assert!((20..2000).contains(&asked) && all == 65_535, "{method}: {err}");
+        let [asked, all, settled] = partial(&err);
+        assert!((40..5000).contains(&asked) && (all, settled) == (65_535, 1), "{method}: {err}");
     }
 }
 
@@ -92,9 +92,9 @@ fn an_interrupted_sweep_of_one_pass_tells_the_dead_that_had_their_time() {
     let arguments =
         ["sweep", "10.9.0.2", "10.98.0.0/16", "--passes", "1", "--order", "plain", "--timeout", "100ms"];
     let (out, err) = interrupt(&ours, &arguments, || packets(&ours, 80));
-    let (asked, _) = partial(&err);
+    let [_, _, settled] = partial(&err);
     let silent = out.lines().filter(|line| line.contains("\tsilent\ttimeout")).count();
-    assert_eq!(silent + 1, usize::try_from(asked).unwrap(), "{out}{err}");
+    assert!(settled > 10 && silent + 1 == settled, "{out}{err}");
     let (out, _) = interrupt(&ours, &["sweep", "10.9.0.0/24", "--method", "icmp", "--rate", "50/s"], || {
         packets(&ours, 100)
     });

@@ -17,6 +17,7 @@ mod soak;
 mod sweep;
 mod tcp;
 mod times;
+mod together;
 
 use std::{
     sync::{Arc, Mutex},

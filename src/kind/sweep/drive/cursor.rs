@@ -46,7 +46,7 @@ impl Drive<'_> {
     /// Goes on where an earlier process was interrupted, if one was, and saves from here on.
     pub(in super::super) fn begin(&mut self, method: Method) {
         let Some(file) = self.cx.checkpoint() else { return };
-        let identity = identity(&self.hosts.identity(method));
+        let identity = identity(&format!("{method} {}", self.hosts.text()));
         let found = file.take::<Saved>().filter(|(saved, age)| saved.identity == identity && *age < LONGEST);
         if let Some((saved, age)) = found
             && self.restore(&saved).is_some()

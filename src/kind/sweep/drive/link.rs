@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    super::{found::Finding, hosts::name, spec::Method},
+    super::{found::Finding, layout::name, spec::Method},
     Drive,
     gate::{Gate, MOST_UNRESOLVED},
 };
@@ -77,6 +77,11 @@ impl Near {
     /// How many of those that were asked have not answered.
     pub(super) fn silent(&self) -> u32 {
         u32::try_from(self.asked.len() - self.seen.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Those that were asked already.
+    pub(super) fn knocked(&self) -> impl Iterator<Item = u32> + '_ {
+        self.asked.iter().filter(|(_, asked)| asked.sent.is_some()).map(|(index, _)| *index)
     }
 }
 
@@ -288,7 +293,7 @@ impl Drive<'_> {
         }
         let read = self.near.clocks.look();
         for Answer { link, interface, address, mac, stamp } in answers {
-            let Some(index) = self.hosts.index(address, interface) else { continue };
+            let Some(index) = self.hosts.number(Peer { address, scope: interface }) else { continue };
             let asked = self.near.asked.get(&index).filter(|asked| asked.link == link);
             let Some(sent) = asked.and_then(|asked| asked.sent) else { continue };
             let rtt = self.near.clocks.round_trip(sent, None, stamp, read).rtt;

@@ -8,7 +8,7 @@ mod progress;
 mod syn;
 mod tcp;
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use tokio::time::Instant;
 
@@ -107,6 +107,16 @@ impl<'a> Drive<'a> {
     /// How many hosts are still to be asked.
     fn missing(&self) -> u32 {
         self.hosts.count().saturating_sub(self.findings.alive()).saturating_sub(self.near.silent())
+    }
+
+    /// How many hosts were asked at least once.
+    pub(super) fn asked(&self) -> usize {
+        let waiting: HashSet<_> = self.findings.asked().chain(self.near.knocked()).collect();
+        let heard = self
+            .findings
+            .iter()
+            .filter(|(index, finding)| *finding != Finding::UNKNOWN && !waiting.contains(index));
+        waiting.len() + heard.count()
     }
 
     /// Notes what became of a host; 1 where that ends its asking.

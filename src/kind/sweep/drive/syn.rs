@@ -105,7 +105,7 @@ impl Drive<'_> {
             What::Lost(failure) | What::Refused(failure) => (Finding::dead(failure.reason), None),
         };
         let is_end = !matches!(what, What::Extra { .. });
-        match self.hosts.index(peer.address, peer.scope) {
+        match self.hosts.number(peer) {
             Some(index) => self.note(index, finding, rtt, is_end),
             None => u32::from(is_end),
         }
