@@ -3,11 +3,12 @@
 mod echo;
 mod gate;
 mod link;
+mod near;
 mod progress;
 mod tcp;
 
-pub(super) use self::{gate::slowest as slowest_gate, link::Seen};
-use self::{link::Near, progress::Progress, tcp::most_connections};
+pub(super) use self::{gate::slowest as slowest_gate, near::Seen};
+use self::{near::Near, progress::Progress, tcp::most_connections};
 use super::{
     Sweep,
     found::Findings,
