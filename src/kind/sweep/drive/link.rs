@@ -174,8 +174,9 @@ impl Drive<'_> {
         let (mut left, mut last) = (links, clock::now().monotonic);
         let timeout = u64::try_from(self.sweep.timeout.0.as_nanos()).unwrap_or(u64::MAX);
         loop {
-            self.near.hear(self.hosts);
+            // Taken before the answers are read: what comes later than this is not yet overdue.
             let now = clock::now().monotonic;
+            self.near.hear(self.hosts);
             let wake = if let Some(at) = self.ask_some(&mut left, pacer, &mut last) {
                 at
             } else {

@@ -53,9 +53,9 @@ impl Near {
 
     /// Asks for a host's station.
     pub(super) fn ask(&mut self, index: u32, hosts: &Hosts, now: Moment) -> io::Result<()> {
-        let (Some(asker), Some(asked)) = (&self.asker, self.asked.get_mut(&index)) else { return Ok(()) };
-        asker.ask(asked.link, hosts.peer(index).address)?;
-        asked.sent = Some(now);
+        let (Some(asker), Some(host)) = (&self.asker, self.asked.get_mut(&index)) else { return Ok(()) };
+        asker.ask(host.link, hosts.peer(index).address)?;
+        host.sent = Some(now);
         Ok(())
     }
 
