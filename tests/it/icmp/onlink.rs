@@ -29,6 +29,8 @@ use crate::netns::Namespace;
 fn link() -> (Namespace, Namespace, String, String) {
     let (ours, peer) = (Namespace::new(), Namespace::new());
     let ends = ours.link(&["10.50.0.1/20", "fd50::1/112"], &peer, &["10.50.15.254/20", "fd50::ffff/112"]);
+    // A link that has just come up loses what is sent.
+    ours.sh("ping -q -c 1 -W 5 10.50.15.254; ip neigh flush all");
     (ours, peer, ends.0, ends.1)
 }
 
@@ -168,6 +170,7 @@ fn an_address_that_two_stations_claim_is_named_with_both() {
     switch.sh(&format!(
         "ip link add br0 type bridge; for port in {port} {a} {b}; do ip link set $port master br0; done; ip link set br0 up"
     ));
+    ours.sh("ping -q -c 1 -W 5 10.50.0.7; ip neigh flush all");
     let mut wanted = [station(&one, &first).to_string(), station(&two, &second).to_string()];
     wanted.sort_unstable();
     for method in ["arp", "auto"] {
