@@ -48,7 +48,9 @@ pub struct Sweep {
     /// How a host is asked: `icmp`, `tcp/443` (a refusal is life, too; without a connection where this process has
     /// `CAP_NET_RAW`), `arp` (ARP, or neighbour solicitations for IPv6: only hosts on a link of this machine) or `auto`:
     /// ICMP where this process may send it, else `tcp/443`. With `CAP_NET_RAW`, hosts on a link are always asked by `arp`
-    /// first, and what does not answer that is asked no more; with `auto` they are alive by it alone. Default `auto`.
+    /// first, and what does not answer that is asked no more; with `auto` an answer to it is life. Their records have
+    /// `mac`, and `duplicates` where other stations claim the address (a duplicate address); one station that answers for
+    /// 8 or more is warned of, since a router may do that for hosts that are not there (proxy ARP). Default `auto`.
     #[serde(default)]
     pub method: Method,
     /// Probes a second, such as `50/s`; `max` sends as fast as answers can be taken, without the cap of 200 a second

@@ -1,54 +1,22 @@
 //! Asking the hosts of the machine's own links by ARP and neighbour solicitations, before anything else is sent to them:
 //! who has no station there takes no place in the kernel's neighbour table. Not what is asked of those that answered.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    time::Duration,
-};
+use std::{collections::BTreeSet, io, time::Duration};
 
 use super::{
     super::{found::Finding, layout::name, spec::Method},
     Drive,
-    gate::{Gate, MOST_UNRESOLVED},
+    gate::MOST_UNRESOLVED,
 };
 use crate::{
     kind::Error,
     net::{
-        icmp::{Peer, clock::Clocks, pace::Pacer},
-        neighbour::{self, Answer, Asker, Mac, Routes, Way},
+        icmp::{Peer, pace::Pacer},
+        neighbour::{self, Asker, Routes, Way},
         reason_of,
     },
     outcome::{Evidence, Notice, Reason},
 };
-
-/// The hosts of the machine's own links.
-#[derive(Debug, Default)]
-pub(in super::super) struct Near {
-    clocks: Clocks,
-    asker: Option<Asker>,
-    /// Whom this asks, and those that can be asked by the kernel alone are the gate's.
-    asked: HashMap<u32, Asked>,
-    /// Who answered.
-    pub(in super::super) seen: BTreeMap<u32, Seen>,
-    pub(super) gate: Gate,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Asked {
-    link: usize,
-    /// When it was asked last.
-    sent: Option<u64>,
-}
-
-/// A host whose station answered.
-#[derive(Clone, Debug)]
-pub(in super::super) struct Seen {
-    /// The station that was first.
-    pub(in super::super) mac: Mac,
-    /// Other stations that say that the address is theirs.
-    pub(in super::super) others: Vec<Mac>,
-    rtt: Duration,
-}
 
 /// Where each host is, as far as it matters here; hosts by number, in the order of the sweep.
 #[derive(Debug, Default)]
@@ -68,22 +36,8 @@ const LINGER: u64 = 10_000_000;
 const PAUSE: u64 = 1_000_000;
 /// How often a pass is made anew because this machine lost answers.
 const MOST_REPEATS: u32 = 10;
-/// Stations that are kept beyond the first, for one address.
-const MOST_OTHERS: usize = 4;
 /// How many hosts a message names.
 const NAMED: usize = 5;
-
-impl Near {
-    /// How many of those that were asked have not answered.
-    pub(super) fn silent(&self) -> u32 {
-        u32::try_from(self.asked.len() - self.seen.len()).unwrap_or(u32::MAX)
-    }
-
-    /// Those that were asked already.
-    pub(super) fn knocked(&self) -> impl Iterator<Item = u32> + '_ {
-        self.asked.iter().filter(|(_, asked)| asked.sent.is_some()).map(|(index, _)| *index)
-    }
-}
 
 impl Drive<'_> {
     /// Asks all hosts of links. Fails where `method: arp` cannot be done; other methods go on without it.
@@ -98,39 +52,36 @@ impl Drive<'_> {
         if only {
             self.refuse(&places);
         }
+        if places.links.is_empty() && places.guarded.is_empty() {
+            return Ok(());
+        }
         let families = [false, true].into_iter().zip(self.hosts.families()).filter(|(_, there)| *there);
         let tables = families.filter_map(|(v6, _)| neighbour::table(v6).ok());
         let room = tables.map(neighbour::Table::room).min().unwrap_or(MOST_UNRESOLVED);
         self.near.gate.set_room(room);
         match self.knock(&routes, &places) {
-            Ok(asker) => self.near.asker = Some(asker),
+            Ok(asker) => self.near.begin(asker, &places.links),
             Err(error) if only => return Err(error.into()),
             Err(_) => places.guarded.extend(places.links.drain(..).map(|(index, _)| index)),
         }
         places.guarded.iter().for_each(|index| self.near.gate.add(*index, false));
-        if !places.links.is_empty() {
-            self.ask_links(&places.links).await;
-        }
+        self.ask_links(&places.links).await;
         self.pass_on(room);
         Ok(())
     }
 
     /// Whether a host needs no more asking: it is alive, or no station of its link has it.
     pub(super) fn is_settled(&self, index: u32) -> bool {
-        let silent = || self.near.asked.contains_key(&index) && !self.near.seen.contains_key(&index);
-        self.findings.get(index).is_alive() || silent()
+        self.findings.get(index).is_alive() || self.near.is_silent(index)
     }
 
     /// Takes the last answers, and notes who is alive by them alone.
     pub(in super::super) fn settle(&mut self) {
-        self.hear();
+        self.near.hear(self.hosts);
         if matches!(self.sweep.method, Method::Auto | Method::Arp) {
             self.note_seen(0);
         }
-        if let Some(asker) = self.near.asker.take() {
-            // The kernel waits until no processor reads them any more; the room's thread need not.
-            drop(tokio::task::spawn_blocking(move || drop(asker)));
-        }
+        self.near.end();
     }
 
     async fn routes(&self) -> Result<Routes, Error> {
@@ -199,15 +150,13 @@ impl Drive<'_> {
 
     /// Makes the passes. What answered nobody is dead, unless the run was cancelled.
     async fn ask_links(&mut self, links: &[(u32, usize)]) {
-        self.near.asked =
-            links.iter().map(|(index, link)| (*index, Asked { link: *link, sent: None })).collect();
-        let mut pacer = Pacer::new(self.pace(false), self.near.clocks.look());
+        let mut pacer = Pacer::new(self.pace(false), self.near.look());
         let (mut passes, mut repeats, mut lost) = (0, 0, false);
         while passes < self.sweep.passes.0 && self.near.seen.len() < links.len() {
             if !self.link_pass(links, &mut pacer).await {
                 return;
             }
-            let drops = self.near.asker.as_mut().map_or(0, Asker::new_drops);
+            let drops = self.near.new_drops();
             self.local_drops += u64::from(drops);
             lost = drops > 0;
             if lost && repeats < MOST_REPEATS {
@@ -226,11 +175,12 @@ impl Drive<'_> {
     async fn link_pass(&mut self, links: &[(u32, usize)], pacer: &mut Pacer) -> bool {
         let missing = links.len() - self.near.seen.len();
         self.progress.total += missing as u64;
-        let (mut left, mut last) = (links, self.near.clocks.look());
+        let (mut left, mut last) = (links, self.near.look());
         let timeout = u64::try_from(self.sweep.timeout.0.as_nanos()).unwrap_or(u64::MAX);
         loop {
-            self.hear();
-            let now = self.near.clocks.look();
+            // Taken before the answers are read: what comes later than this is not yet overdue.
+            let now = self.near.look();
+            self.near.hear(self.hosts);
             let wake = if let Some(at) = self.ask_some(&mut left, pacer, &mut last) {
                 at
             } else {
@@ -241,12 +191,11 @@ impl Drive<'_> {
                 }
                 end
             };
-            let Some(asker) = &self.near.asker else { return true };
             tokio::select! {
                 biased;
                 () = self.cx.cancelled() => return false,
-                () = asker.readable() => {}
-                () = tokio::time::sleep(Duration::from_nanos(wake.saturating_sub(now))) => {}
+                () = self.near.readable() => {}
+                () = pause(wake.saturating_sub(now)) => {}
             }
             self.progress.tell(self.cx, self.findings.alive());
         }
@@ -255,53 +204,26 @@ impl Drive<'_> {
     /// Asks the next hosts; when to go on, `None` where all were asked.
     fn ask_some(&mut self, left: &mut &[(u32, usize)], pacer: &mut Pacer, last: &mut u64) -> Option<u64> {
         for _ in 0..BATCH {
-            let ((index, link), rest) = left.split_first()?;
+            let ((index, _), rest) = left.split_first()?;
             if self.near.seen.contains_key(index) {
                 *left = rest;
                 continue;
             }
-            let (peer, now) = (self.hosts.peer(*index), self.near.clocks.look());
+            let (peer, now) = (self.hosts.peer(*index), self.near.look());
             let at = pacer.next().max(pacer.next_to(peer.address));
             if at > now {
                 return Some(at);
             }
-            let sent = self.near.asker.as_ref()?.ask(*link, peer.address);
-            match &sent {
-                Err(error)
-                    if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM)) =>
-                {
-                    return Some(now + PAUSE);
-                }
-                Err(error) => self.findings.note(*index, Finding::dead(reason_of(error)), None),
-                Ok(()) => {
-                    self.near.asked.insert(*index, Asked { link: *link, sent: Some(now) });
-                    self.packets += 1;
-                }
+            match self.near.ask(*index, self.hosts, now) {
+                Ok(()) => self.packets += 1,
+                Err(error) if is_busy(&error) => return Some(now + PAUSE),
+                Err(error) => self.findings.note(*index, Finding::dead(reason_of(&error)), None),
             }
             pacer.sent(peer.address, now);
             (*left, *last) = (rest, now);
             self.progress.done += 1;
         }
         Some(0)
-    }
-
-    /// Reads what has come. An answer counts only for a host that was asked, at the link where it was asked.
-    fn hear(&mut self) {
-        let mut answers = vec![];
-        if let Some(asker) = &mut self.near.asker {
-            asker.receive(&mut answers);
-        }
-        let read = self.near.clocks.look();
-        for Answer { link, interface, address, mac, stamp } in answers {
-            let Some(index) = self.hosts.number(Peer { address, scope: interface }) else { continue };
-            let asked = self.near.asked.get(&index).filter(|asked| asked.link == link);
-            let Some(sent) = asked.and_then(|asked| asked.sent) else { continue };
-            let rtt = self.near.clocks.round_trip(sent, None, stamp, read).rtt;
-            let seen = self.near.seen.entry(index).or_insert_with(|| Seen { mac, rtt, others: vec![] });
-            if seen.mac != mac && !seen.others.contains(&mac) && seen.others.len() < MOST_OTHERS {
-                seen.others.push(mac);
-            }
-        }
     }
 
     /// Notes those that answered as alive where nothing more is asked of them; the others come to the gate.
@@ -325,4 +247,17 @@ impl Drive<'_> {
 
 fn alive(peer: Peer) -> Finding {
     Finding::alive(if peer.address.is_ipv6() { Evidence::Nd } else { Evidence::Arp })
+}
+
+/// The kernel has no room for a packet now.
+fn is_busy(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM))
+}
+
+/// Lets others go on, for so many nanoseconds at least.
+async fn pause(nanos: u64) {
+    match nanos {
+        0 => tokio::task::yield_now().await,
+        nanos => tokio::time::sleep(Duration::from_nanos(nanos)).await,
+    }
 }

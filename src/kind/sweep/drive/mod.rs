@@ -4,6 +4,7 @@ mod cursor;
 mod echo;
 mod gate;
 mod link;
+mod near;
 mod progress;
 mod syn;
 mod tcp;
@@ -14,10 +15,10 @@ use tokio::time::Instant;
 
 use self::{
     cursor::{Cursor, Saver},
-    link::Near,
+    near::Near,
     progress::Progress,
 };
-pub(super) use self::{gate::slowest as slowest_gate, link::Seen, tcp::most_connections};
+pub(super) use self::{gate::slowest as slowest_gate, near::Seen, tcp::most_connections};
 use super::{
     Sweep,
     found::{Finding, Findings},
