@@ -1,6 +1,7 @@
 //! Pings and sweeps against real kernels in namespaces. A test that is named after a case covers that case of the list
 //! in which truth, time, forgery, errors, rights and grammar are numbered.
 
+mod engine;
 mod forgery;
 mod peer;
 mod ping;
