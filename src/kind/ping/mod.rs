@@ -90,7 +90,9 @@ impl Kind for Ping {
 
     fn longest(&self) -> Option<Duration> {
         let passes = u32::try_from(self.family.passes().len()).unwrap_or(1);
-        Some(self.interval.saturating_mul(self.count.0).saturating_add(self.timeout.0).saturating_mul(passes))
+        // What this machine lost is sent again when its timeout has passed, and waits for as long once more.
+        let last = self.timeout.saturating_mul(1 + u32::from(RESENDS));
+        Some(self.interval.saturating_mul(self.count.0).saturating_add(last).saturating_mul(passes))
     }
 
     fn forecast(&self, _: &Surroundings) -> Result<Option<Forecast>, Error> {
@@ -149,6 +151,8 @@ fn default_size() -> Number<u16> {
     Number(56)
 }
 
+/// How often an echo is sent again whose answer this machine itself may have lost; then it ends with `local_loss`.
+const RESENDS: u8 = 2;
 /// The smallest payload: the mark that tells our packets from others.
 const SMALLEST: u16 = 16;
 /// The largest payload of one IPv4 packet.

@@ -3,9 +3,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use nix::net::if_::if_nametoindex;
+use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep_until};
 
-use super::{Ping, tally::Tally};
+use super::{Ping, RESENDS, tally::Tally};
 use crate::{
     context::Context,
     kind::Error,
@@ -47,8 +48,17 @@ fn outcome(ping: &Ping, tallies: &[Tally]) -> Outcome {
     let worst = tallies.iter().max_by_key(|tally| tally.lost + tally.unsent);
     outcome.reason = worst.and_then(Tally::commonest);
     let messages: Vec<_> = tallies.iter().filter_map(Tally::message).collect();
+    outcome.detail = detail(tallies);
     outcome.message = (!messages.is_empty()).then(|| messages.join("; "));
     outcome
+}
+
+/// `rtt_source`, for each family with an answer: whether the kernel stamped both ends of all round trips (`kernel`), of
+/// none (`user`) or of some (`mixed`).
+fn detail(tallies: &[Tally]) -> Value {
+    let sources = tallies.iter().filter_map(|tally| Some((tally.family(), tally.rtt_source()?)));
+    let sources: Map<_, Value> = sources.map(|(family, source)| (family.to_owned(), source.into())).collect();
+    if sources.is_empty() { Value::Null } else { json!({ "rtt_source": sources }) }
 }
 
 async fn pass(ping: &Ping, cx: &Context, family: Family) -> Result<Tally, Error> {
@@ -64,6 +74,7 @@ async fn pass(ping: &Ping, cx: &Context, family: Family) -> Result<Tally, Error>
         df: ping.df.0,
         source: ping.source.as_ref().map(source).transpose()?,
         pace: Pace::default(),
+        resends: RESENDS,
     };
     let mut session = cx.shared().probers.open(address.is_ipv6(), options).await?;
     let mut tally = Tally::new(ping.label(), label(address.ip()), ping.count.0, cx.meters());

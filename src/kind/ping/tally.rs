@@ -20,6 +20,8 @@ pub(super) struct Tally {
     ends: Vec<End>,
     meters: Series,
     rtt: Rtt,
+    /// How many round trips the kernel stamped at both ends.
+    stamped: u64,
     previous: Option<Duration>,
     steps: (f64, u32),
     highest: Option<u32>,
@@ -97,6 +99,7 @@ impl Tally {
             ends: vec![],
             meters: Series::hidden(),
             rtt: Rtt::default(),
+            stamped: 0,
             previous: None,
             steps: (0.0, 0),
             highest: None,
@@ -133,8 +136,9 @@ impl Tally {
     pub(super) fn take(&mut self, event: Event) {
         let Some(end) = self.ends.get_mut(event.index as usize) else { return };
         match event.what {
-            What::Answered { rtt, ttl, .. } => {
+            What::Answered { rtt, ttl, is_stamped } => {
                 *end = End::Answered;
+                self.stamped += u64::from(is_stamped);
                 self.answered(event.index, rtt);
                 self.ttl = ttl.or(self.ttl);
             }
@@ -173,6 +177,21 @@ impl Tally {
             Some(highest) if index < highest => self.reordered += 1,
             _ => self.highest = Some(index),
         }
+    }
+
+    /// Where the round trips were measured; `None` without any.
+    pub(super) fn rtt_source(&self) -> Option<&'static str> {
+        match (self.stamped, self.received) {
+            (_, 0) => None,
+            (stamped, received) if stamped == received => Some("kernel"),
+            (0, _) => Some("user"),
+            _ => Some("mixed"),
+        }
+    }
+
+    /// The address family.
+    pub(super) fn family(&self) -> &'static str {
+        self.family
     }
 
     /// The commonest reason of what went wrong.
@@ -275,6 +294,23 @@ mod tests {
         assert_eq!(samples.find("loss"), Some(&Sample::Number(0.25)));
         let Some(Sample::Number(jitter)) = samples.find("jitter") else { panic!("no jitter") };
         assert!((jitter - 0.015).abs() < 1e-9);
+    }
+
+    #[test]
+    fn case_14_a_round_trip_without_stamps_is_named() {
+        let user = || What::Answered { rtt: Duration::from_millis(1), ttl: None, is_stamped: false };
+        let source = |answers: &[What]| {
+            let mut tally = Tally::unmetered("h".into(), "ipv4");
+            tally.ends = vec![End::Open; answers.len()];
+            for (index, what) in (0..).zip(answers) {
+                tally.take(Event { index, what: *what });
+            }
+            tally.rtt_source()
+        };
+        assert_eq!(source(&[answered(1), answered(2)]), Some("kernel"));
+        assert_eq!(source(&[user(), answered(2)]), Some("mixed"));
+        assert_eq!(source(&[user(), LOST]), Some("user"));
+        assert_eq!(source(&[LOST]), None);
     }
 
     #[test]

@@ -92,14 +92,14 @@ pub(super) fn word_of(control: &[u8]) -> Option<Word> {
     Some(Word::Failed(Failure::of(&error, offender)))
 }
 
-/// struct scm_timestamping: three times, of which the first is the kernel's own. 0 is none.
+/// `struct scm_timestamping`: three times, of which the first is the kernel's own. 0 is none.
 fn software_stamp(data: &[u8]) -> Option<u64> {
     let part = |at: usize| data.get(at..at + 8)?.try_into().ok().map(u64::from_ne_bytes);
     let time = Duration::new(part(0)?, u32::try_from(part(8)?).ok()?);
     u64::try_from(time.as_nanos()).ok().filter(|nanos| *nanos > 0)
 }
 
-/// struct sock_extended_err and the address behind it, see ip(7).
+/// `struct sock_extended_err` and the address behind it, see ip(7).
 fn extended(data: &[u8]) -> Option<(libc::sock_extended_err, Option<IpAddr>)> {
     let &[ee_origin, ee_type, ee_code, ee_pad] = data.get(4..8)? else { return None };
     let (ee_errno, ee_info, ee_data) = (word(data, 0)?, word(data, 8)?, word(data, 12)?);

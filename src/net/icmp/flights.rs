@@ -161,14 +161,11 @@ impl Flights {
     pub(super) fn peer(&self, number: u32) -> Peer {
         let at = (number & PLACE) as usize * self.stride();
         let bytes = &self.addresses[at..at + self.stride()];
-        match *bytes {
-            [a, b, c, d] => IpAddr::from([a, b, c, d]).into(),
-            _ => {
-                let (octets, scope) = bytes.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
-                let scope = scope.try_into().map_or(0, u32::from_ne_bytes);
-                Peer { address: IpAddr::from(*octets), scope }
-            }
+        if let [a, b, c, d] = *bytes {
+            return IpAddr::from([a, b, c, d]).into();
         }
+        let (octets, scope) = bytes.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
+        Peer { address: IpAddr::from(*octets), scope: scope.try_into().map_or(0, u32::from_ne_bytes) }
     }
 
     /// It left the kernel so much later than it was handed over.
@@ -192,7 +189,7 @@ impl Flights {
     }
 
     /// The first of a list.
-    pub(super) fn first(&self, list: &List) -> Option<(u32, Known)> {
+    pub(super) fn first(&self, list: List) -> Option<(u32, Known)> {
         let flight = self.places.get(list.head as usize)?;
         Some((u32::from(flight.generation) << 24 | list.head, known(flight)))
     }
@@ -209,7 +206,7 @@ impl Flights {
         let flight = &mut self.places[place as usize];
         (flight.previous, flight.next) = (list.tail, NONE);
         match self.places.get_mut(list.tail as usize) {
-            Some(last) => last.next = place,
+            Some(behind) => behind.next = place,
             None => list.head = place,
         }
         list.tail = place;
@@ -306,7 +303,7 @@ mod tests {
             flights.end(numbers[at], &mut list);
         }
         let mut left = vec![];
-        while let Some((number, known)) = flights.first(&list) {
+        while let Some((number, known)) = flights.first(list) {
             left.push(known.index);
             flights.end(number, &mut list);
         }

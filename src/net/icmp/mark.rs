@@ -41,6 +41,7 @@ impl Key {
     }
 
     /// The key of the session with this number; who knows it knows no other.
+    #[must_use]
     pub fn derive(&self, number: u64) -> Self {
         let half = |which: u8| {
             let mut hasher = SipHasher24::new_with_keys(self.0[0], self.0[1]);

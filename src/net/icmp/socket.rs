@@ -34,7 +34,6 @@ pub struct IcmpSocket {
     v6: bool,
     raw: bool,
     dont_fragment: bool,
-    numbers: bool,
     drops: u32,
 }
 
@@ -79,8 +78,7 @@ impl IcmpSocket {
             Err(error) => Err(error),
         };
         let (socket, raw) = opened.map_err(|source| Error::Icmp { source })?;
-        let numbers = sys::icmp::takes_stamp_numbers();
-        let mut open = Self { socket, v6, raw, dont_fragment: false, numbers, drops: 0 };
+        let mut open = Self { socket, v6, raw, dont_fragment: false, drops: 0 };
         open.set_up(tag).map_err(|source| Error::Icmp { source })?;
         Ok(open)
     }
@@ -123,13 +121,7 @@ impl IcmpSocket {
         self.raw
     }
 
-    /// Whether the kernel takes the number of a packet's stamp with the packet; else it counts packets by itself, and
-    /// nobody can say whether it counted one that failed.
-    pub fn takes_numbers(&self) -> bool {
-        self.numbers
-    }
-
-    /// Lets the kernel count packets for their stamps from 0 again.
+    /// Lets the kernel count packets for their stamps from 0 again: nobody can say whether it counted one that failed.
     pub fn restart_numbers(&self) {
         // Without stamps, round trips are told as what they are: measured outside the kernel.
         let _ = sys::icmp::stamp(&self.socket, false).and_then(|()| sys::icmp::stamp(&self.socket, true));

@@ -69,14 +69,20 @@ pub struct Options {
     pub source: Option<Source>,
     /// How fast they are sent.
     pub pace: Pace,
+    /// How often a probe is sent again, at most 30, where this machine itself may have lost the answer.
+    pub resends: u8,
 }
 
 impl Options {
     /// Small probes at once, with this timeout.
     pub fn new(timeout: Duration) -> Self {
-        Self { size: 56, timeout, ttl: None, tos: 0, df: false, source: None, pace: Pace::default() }
+        let pace = Pace::default();
+        Self { size: 56, timeout, ttl: None, tos: 0, df: false, source: None, pace, resends: MOST_RESENDS }
     }
 }
+
+/// Losses on this machine after which a probe ends with that reason.
+const MOST_RESENDS: u8 = 30;
 
 /// One echo to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

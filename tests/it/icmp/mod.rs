@@ -2,6 +2,7 @@
 //! in which truth, time, forgery, errors, rights and grammar are numbered.
 
 mod beside;
+mod engine;
 mod errors;
 mod faults;
 mod forgery;

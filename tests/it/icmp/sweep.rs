@@ -74,7 +74,7 @@ fn case_2_a_tiny_receive_buffer_loses_packets_and_no_host() {
         let forged = (0..noise).map(|_| Answer { message: forged.clone(), ..after(0, request) });
         forged.chain([after(0, request)]).collect()
     });
-    let spec: Sweep = spec("{ targets: [10.9.0.2], rate: max, passes: 1, timeout: 300ms }");
+    let spec: Sweep = spec("{ targets: [10.9.0.2], rate: max, passes: 1, timeout: 1s }");
     let outcome = ours.block_on(move || async move {
         let (cx, _) = context(vec![], Some(Duration::from_mins(1)));
         cx.shared().probers.start_with_buffer(false, 8 << 10).unwrap();

@@ -28,6 +28,8 @@ impl Drive<'_> {
             }
             let mut options = Options::new(self.sweep.timeout.0);
             options.pace = self.pace(both);
+            // No link is too narrow for a packet this small, and one that is never split needs no number from the kernel.
+            options.df = true;
             match self.cx.shared().probers.open(v6, options).await {
                 Ok(open) => *session = Some(open),
                 // Without IPv6 on this machine the IPv4 hosts are swept all the same.

@@ -54,7 +54,7 @@ pub(super) struct Drive<'a> {
 /// Probes that may be unanswered at a time.
 const MOST_UNANSWERED: u32 = 8192;
 /// The same at full speed: silent hosts must not hold up the others.
-const MOST_UNANSWERED_AT_MAX: u32 = 65_536;
+const MOST_UNANSWERED_AT_MAX: u32 = 32_768;
 /// Above this many targets, `order: auto` scatters.
 const PLAIN_UP_TO: u32 = 256;
 /// Probes a second to one /24 or /64.

@@ -36,7 +36,7 @@ use super::{
     socket::IcmpSocket,
     window::Window,
 };
-use crate::sys::datagram::Batch;
+use crate::sys::{self, datagram::Batch};
 
 pub(super) struct Prober {
     v6: bool,
@@ -99,12 +99,12 @@ impl Prober {
             alarms: BinaryHeap::new(),
             window: Window::new(socket.window(), clock::monotonic()),
             clocks: Clocks::default(),
-            stamps: Stamps::new(socket.takes_numbers()),
+            stamps: Stamps::new(sys::icmp::takes_stamp_numbers()),
             dropped: None,
             blocked: Blocked::default(),
             outbox: Outbox::default(),
             batch: Some(Batch::new(ROOM)),
-            errors: Some(Batch::new(ERROR_SLOT * crate::sys::datagram::MOST)),
+            errors: Some(Batch::new(ERROR_SLOT * sys::datagram::MOST)),
             slot: ERROR_SLOT,
             heard: true,
             strange: 0,
@@ -167,7 +167,7 @@ impl Prober {
 
     fn close(&mut self, id: u32) {
         let Some((place, mut state)) = self.sessions.close(id) else { return };
-        while let Some((number, _)) = self.flights.first(&state.list) {
+        while let Some((number, _)) = self.flights.first(state.list) {
             self.flights.end(number, &mut state.list);
         }
         if state.is_listed {
@@ -183,7 +183,7 @@ impl Prober {
                 self.alarms.pop();
                 continue;
             };
-            let deadline = self.flights.first(&state.list).map(|(_, known)| state.deadline(known.sent));
+            let deadline = self.flights.first(state.list).map(|(_, known)| state.deadline(known.sent));
             if deadline == Some(at) {
                 return deadline;
             }

@@ -16,8 +16,6 @@ use crate::{outcome::Reason, sys::datagram::Message};
 
 /// Batches that are read before expiry and sending have their turn.
 const ROUNDS: usize = 128;
-/// Losses on this machine after which a probe ends with that reason.
-const MOST_RESENDS: u8 = 30;
 
 impl Prober {
     /// Reads what has come; whether all of it was read.
@@ -63,8 +61,8 @@ impl Prober {
         if echo.payload.len() != size || !state.key.verify(peer.address, echo.id_seq, echo.payload) {
             return None;
         }
-        let mask = self.socket.id_seq_mask();
-        let flight = self.flights.find(echo.id_seq ^ self.key.veil(peer.address), mask);
+        let hidden = echo.id_seq ^ self.key.veil(peer.address);
+        let flight = self.flights.find(hidden, self.socket.id_seq_mask());
         let own = flight.filter(|(number, known)| {
             let generation = number.to_be_bytes()[0];
             (known.index, known.session, generation) == (mark.index, mark.session, mark.generation)
@@ -160,7 +158,7 @@ impl Prober {
 
     fn expire_of(&mut self, place: u16, now: u64) {
         while let Some(state) = self.sessions.get(place) {
-            let Some((number, known)) = self.flights.first(&state.list) else {
+            let Some((number, known)) = self.flights.first(state.list) else {
                 state.alarm = None;
                 return;
             };
@@ -174,7 +172,7 @@ impl Prober {
             let failure = self.flights.end(number, &mut state.list);
             let tainted = self.dropped.is_some_and(|dropped| known.sent <= dropped);
             match failure {
-                None if tainted && known.resends < MOST_RESENDS => {
+                None if tainted && known.resends < state.options.resends => {
                     state.in_flight -= 1;
                     let probe = Probe { index: known.index, peer };
                     state.queue.push_front(Waiting { probe, resends: known.resends + 1 });
