@@ -272,6 +272,7 @@ mod tests {
                 "n (sweep) 10.0.2.3 alive -> silent (timeout)",
                 "n (wait) waiting for tcp://db:5432: refused",
                 "n (forward) warning: out of descriptors: accepting again in 100 ms",
+                "n (sweep) goes on where it was interrupted 3 s ago",
                 "stopped",
             ]
         );

@@ -133,8 +133,8 @@ pub fn notices() -> Vec<Event> {
             },
         ),
         on("sweep", Notice::Progress { done: 5, total: 10, what: "probes", alive: Some(3) }),
-        on("sweep", Notice::Remark { message: "goes on where it was interrupted 3 s ago".into() }),
         on("forward", Notice::Warning { message: "out of descriptors: accepting again in 100 ms".into() }),
+        on("sweep", Notice::Remark { message: "goes on where it was interrupted 3 s ago".into() }),
     ]
 }
 
