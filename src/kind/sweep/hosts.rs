@@ -176,7 +176,9 @@ async fn read(path: &Path) -> Result<Vec<Targets>, Error> {
         let message = format!("read {}: {source}", path.display());
         cannot(reason, message, "name a file that is there and that this process may read")
     };
-    let file = tokio::fs::File::open(path).await.map_err(failed)?;
+    // A pipe that nobody writes to would hold up the open, and with it the end of the program.
+    let mut options = tokio::fs::OpenOptions::new();
+    let file = options.read(true).custom_flags(libc::O_NONBLOCK).open(path).await.map_err(failed)?;
     let plain = file.metadata().await.map_err(failed)?.is_file();
     let mut text = String::new();
     file.take(LONGEST_FILE + 1).read_to_string(&mut text).await.map_err(failed)?;
