@@ -271,4 +271,4 @@ impl Asker {
 }
 
 /// The failure of a SYN that nothing answered.
-const SILENCE: Failure = Failure { reason: Reason::Timeout, offender: None, local: false };
+const SILENCE: Failure = Failure { reason: Reason::ConnectTimeout, offender: None, local: false };

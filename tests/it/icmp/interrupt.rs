@@ -96,7 +96,7 @@ fn an_interrupted_sweep_of_one_pass_tells_the_dead_that_had_their_time() {
     let silent = out.lines().filter(|line| line.contains("\tsilent\ttimeout")).count();
     assert!(settled > 10 && silent + 1 == settled, "{out}{err}");
     let (out, _) = interrupt(&ours, &["sweep", "10.9.0.0/24", "--method", "icmp", "--rate", "50/s"], || {
-        packets(&ours, 100)
+        packets(&ours, 100);
     });
     assert!(out.contains("10.9.0.2\talive\techo"), "{out}");
 }
@@ -125,6 +125,17 @@ fn a_sweep_that_waits_for_a_name_ends_at_once() {
     let begun = || question.recv_timeout(Duration::from_secs(10)).unwrap();
     let (_, err) = interrupt(&namespace, &["sweep", "silent.test", "127.0.0.1"], begun);
     assert!(err.contains("partial: no host was asked"), "{err}");
+}
+
+#[test]
+fn a_file_of_targets_that_is_a_pipe_is_refused_and_holds_nobody_up() {
+    let namespace = Namespace::new();
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let yaml = format!("{{ targets: '@{}' }}", pipe.display());
+    let error = super::try_run::<Sweep>(&namespace, &yaml).result.unwrap_err();
+    assert!(error.to_string().contains("is not a file of at most 16 MiB"), "{error}");
 }
 
 /// Runs a sweep on a job's memory; `cut`: until so many probes were done.

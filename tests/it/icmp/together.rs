@@ -1,7 +1,8 @@
 //! Much at once in one process: sweeps, pings and a forward, each at its own pace.
 
 use std::{
-    io::{Read, Write},
+    fmt::Write as _,
+    io::{Read, Write as _},
     net::{TcpListener, TcpStream},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -59,11 +60,11 @@ fn jobs() -> String {
     let mut jobs = String::from("jobs:\n");
     for (at, (net, rate)) in NETS.into_iter().enumerate() {
         let sweep = format!("targets: {net}, rate: {rate}/s, passes: 1, report: none");
-        jobs += &format!("  - name: sweep-{at}\n    at: start\n    sweep: {{ {sweep} }}\n");
+        let _ = write!(jobs, "  - name: sweep-{at}\n    at: start\n    sweep: {{ {sweep} }}\n");
     }
     for last in 1..=100 {
         let ping = format!("host: 10.99.128.{last}, count: 1000, interval: 200ms");
-        jobs += &format!("  - name: ping-{last}\n    at: start\n    ping: {{ {ping} }}\n");
+        let _ = write!(jobs, "  - name: ping-{last}\n    at: start\n    ping: {{ {ping} }}\n");
     }
     jobs += "  - name: forward\n    forward: { listen: '127.0.0.1:7007', to: '10.9.0.2:7' }\n";
     jobs
