@@ -36,7 +36,8 @@ def arguments(words):
     parser = argparse.ArgumentParser(prog="benches/run icmp", description=__doc__,
                                      epilog=f"Only {RUNS} runs or more of everything write benches/results/icmp.md; they take at most {BUDGET // 60} minutes.")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(WORDS)} (default: all), or soak")
-    parser.add_argument("--tools", help="tools by the start of their names, separated by commas: " + ", ".join(tool.name for tool in tools.TOOLS if "," not in tool.name))
+    plain = ", ".join(tool.name for tool in tools.TOOLS if "," not in tool.name)
+    parser.add_argument("--tools", help=f"tools by the first words of their names, separated by commas: {plain}")
     parser.add_argument("--runs", type=int, default=RUNS, help=f"runs of each measurement, of the long ones fewer (default: {RUNS})")
     parser.add_argument("--quick", action="store_true", help="one run of each, and shorter ones")
     parser.add_argument("--binary", type=pathlib.Path, help="measure this netjobs instead of the one that is built here")

@@ -6,7 +6,7 @@ from forward.measures import Load
 
 from . import tools
 from .daemon import Daemon
-from .network import ALIVE, COMPANY
+from .network import COMPANY
 
 # Each longer than the measurement, at its own rate, over half of the living; and a hundred hosts of their own network.
 SWEEPS, PINGS = {"10.99.0.0/17": 1000, "10.99.128.0/17": 3000}, 100

@@ -1,11 +1,11 @@
 """What is measured of one run of a tool: hosts found, time, CPU, memory, packets, round trips."""
-import json, os, pathlib, re, statistics, subprocess, tempfile
+import json, os, pathlib, statistics, subprocess, tempfile
 
 from common.process import Process
 from common.turns import Hopeless, Unfit
 
 from . import tools
-from .network import ALIVE, DEAD, FAR, LINK, LINK_ALIVE, Network, table_overflows
+from .network import ALIVE, FAR, LINK, LINK_ALIVE, Network, table_overflows
 from .tools import Sweep
 from .truth import Truth
 
