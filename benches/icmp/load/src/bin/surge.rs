@@ -7,7 +7,7 @@
 use std::{
     env,
     error::Error,
-    io::{Write, stdout},
+    io::{BufWriter, Write, stdout},
     net::{IpAddr, Ipv4Addr},
     sync::{
         Arc,
@@ -50,9 +50,11 @@ fn main() -> Result<(), Failure> {
         }
         _ => return Err("sweep, ping or steady".into()),
     };
-    let lines: String =
-        answers.iter().map(|(host, rtt)| format!("{host} {:.9}\n", rtt.as_secs_f64())).collect();
-    stdout().write_all(lines.as_bytes())?;
+    let mut out = BufWriter::new(stdout().lock());
+    for (host, rtt) in answers {
+        writeln!(out, "{host} {:.9}", rtt.as_secs_f64())?;
+    }
+    out.flush()?;
     Ok(())
 }
 
