@@ -1,9 +1,11 @@
 """`benches/run exhausted`: a forward that is out of descriptors: live streams, CPU, metrics, recovery."""
 import argparse, asyncio, contextlib, math, os, pathlib, statistics, tempfile, time, urllib.request
 
-from . import peers, report
+from common import tables
+from common.process import Process, end_all, listens, stop_politely, until
+
+from . import peers
 from .peers import HOST, free_port
-from .process import Process, end_all, listens, stop_politely, until
 
 DESCRIPTORS = 128
 LIVE, CLIENTS = 20, 100
@@ -183,4 +185,4 @@ def main(words):
             found = asyncio.run(measure(process, ports))
         finally:
             end_all()
-    report.write("exhausted", "A forward out of descriptors", ("what", "measured", "wanted"), rows(*found), keep=not given.binary)
+    tables.write("exhausted", "A forward out of descriptors", ("what", "measured", "wanted"), rows(*found), keep=not given.binary)

@@ -1,26 +1,25 @@
 """What is measured: each measurement's load, and the figures that come of one sample."""
 import json, select, subprocess, sys, time
 
+from common.process import Process
+from common.turns import Unfit
+
 from .peers import BUILT, HOST, Running
-from .process import Process
 
 GIB = 1 << 30
 SIZES = (64, 512, 1472, 9000)
 DIRECTIONS = ("download", "upload", "both")
-
-
-class Unfit(Exception):
-    """Why a forwarder has no figure in a row."""
+TCP_ONLY = "TCP only"
 
 
 class Load:
     """The load beside a forwarder; it waits for a word before and after what is measured."""
 
-    def __init__(self, kind, running, limit, **words):
+    def __init__(self, kind, running, limit, network=None, **words):
         words |= {"listen": f"{HOST}:{running.to}", "to": f"{HOST}:{running.listen}", "limit": limit}
         self.end_time = time.monotonic() + limit + 5
         command = [BUILT / "load", kind, *(f"{key}={value}" for key, value in words.items())]
-        self.process = Process("load", command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sys.stderr)
+        self.process = Process("load", command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sys.stderr, network=network)
         try:
             line = self.line()
             if line != "ready":
@@ -68,8 +67,10 @@ class Measure:
         # The name under which a forwarder may refuse to take part; and how long, relative to the usual time.
         self.refusal, self.length, self.limit, self.runs = refusal or key, length, limit, runs
 
-    def takes(self, peer):
-        return self.protocol == "tcp" or peer.udp
+    def why_not(self, peer):
+        if self.protocol != "tcp" and not peer.udp:
+            return True, TCP_ONLY
+        return self.refusal in peer.refuses, peer.refuses.get(self.refusal)
 
     def sample(self, peer, seconds):
         with Running(peer, self.protocol) as running:

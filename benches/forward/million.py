@@ -1,10 +1,12 @@
 """`benches/run million`: short connections through one forward; descriptors and memory before and after."""
 import argparse, pathlib, time
 
-from . import peers, report
+from common import tables
+from common.process import end_all, stop_politely
+
+from . import peers
 from .measures import Load
 from .peers import PEERS, Running
-from .process import end_all, stop_politely
 
 # Before the first look: what is allocated once.
 WARM = 20_000
@@ -24,7 +26,7 @@ def settled(running):
             raise RuntimeError("connections are still open")
         time.sleep(0.05)
     time.sleep(0.5)
-    return running.process.descriptors(), running.process.resident_kib()
+    return running.process.descriptors(), running.process.status("VmRSS")
 
 
 def main(words):
@@ -52,4 +54,4 @@ def main(words):
             ("a second", f"{found['per_second']:,.0f}", ""),
             (f"descriptors: fresh, after {WARM:,}, after all", f"{fresh[0]}, {before[0]}, {after[0]}", "back to what they were"),
             (f"resident MiB: fresh, after {WARM:,}, after all", ", ".join(f"{kib / 1024:.1f}" for _, kib in (fresh, before, after)), "no growth")]
-    report.write("million", f"{count:,} connections", ("what", "measured", "wanted"), rows, keep=count == 1_000_000 and not given.binary)
+    tables.write("million", f"{count:,} connections", ("what", "measured", "wanted"), rows, keep=count == 1_000_000 and not given.binary)

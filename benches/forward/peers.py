@@ -1,9 +1,10 @@
 """The forwarders: how each is started as its own manual recommends, and what it cannot do."""
-import fcntl, itertools, os, pathlib, re, socket, subprocess, tempfile, urllib.request
+import fcntl, itertools, os, pathlib, socket, tempfile, urllib.request
 
-from .process import Process, listens, until
+from common import install as installing
+from common.process import Process, listens, until
+from common.tables import ROOT, locked, version
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 LOAD = ROOT / "benches/forward/load"
 BUILT = LOAD / "target/release"
 BINARY = ROOT / "target/release/netjobs"
@@ -189,34 +190,15 @@ PEERS = [
 
 def install():
     """Installs the Debian packages that are missing and builds the load."""
-    missing = sorted({package for path, package in PACKAGES.items() if not pathlib.Path(path).exists()})
-    if missing:
-        print("installing:", *missing)
-        environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-        subprocess.run(["apt-get", "update", "-qq"], env=environment, check=True)
-        # Their services stay off: only what the benchmark starts may run.
-        policy = pathlib.Path("/usr/sbin/policy-rc.d")
-        ours = not policy.exists()
-        if ours:
-            policy.write_text("#!/bin/sh\nexit 101\n")
-            policy.chmod(0o755)
-        try:
-            subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing], env=environment, check=True, stdout=subprocess.DEVNULL)
-        finally:
-            if ours:
-                policy.unlink()
-    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet"], cwd=LOAD, check=True)
+    installing.packages(PACKAGES)
+    installing.cargo(LOAD)
 
 
 def versions():
     """Name → version, as the program itself says it."""
-    lock = (LOAD / "Cargo.lock").read_text()
-    package = lambda name: lock.split(f'name = "{name}"\nversion = "')[1].split('"')[0]
-    found = {"realm": f"realm_core {package('realm_core')}", "copy_bidirectional": f"tokio {package('tokio')}"}
+    found = {"realm": f"realm_core {locked('realm_core', LOAD)}", "copy_bidirectional": f"tokio {locked('tokio', LOAD)}"}
     for peer in PEERS:
         command = [BINARY, "--version"] if peer.name == "netjobs" else peer.version
         if command:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10)
-            numbers = re.findall(r"(?<![\w.])v?(\d+\.\d[\w.+~-]*)", (done.stdout + done.stderr).replace("/", " "))
-            found[peer.name] = numbers[0] if numbers else "?"
+            found[peer.name] = version(command)
     return found

@@ -1,48 +1,15 @@
-"""The results as tables: medians with the lowest and the highest, and a note for each figure that is not there."""
-import datetime, os, platform, statistics, subprocess
+"""The results as tables, one a measurement."""
+from common.tables import Notes, cell, grid, headline
 
-from .measures import DIRECTIONS, SIZES
-from .peers import ROOT
+from .measures import DIRECTIONS, SIZES, TCP_ONLY
 
 DIGITS = {"cpu_per_gib": 2, "gib_per_second": 2, "spliced": 1, "cpu_us": 1, "per_second": 0, "kib": 2, "descriptors": 2, "lost": 2}
-
-
-TCP_ONLY = "TCP only"
-
-
-class Results:
-    """Samples by measurement and forwarder, and the reasons for those that are missing."""
-
-    def __init__(self):
-        self.samples, self.failures = {}, {}
-
-    def add(self, measure, peer, sample):
-        self.samples.setdefault((measure, peer), []).append(sample)
-
-    def fail(self, measure, peer, reason):
-        self.failures.setdefault((measure, peer), []).append(reason)
-
-    def values(self, measure, peer, figure):
-        found = [sample.get(figure) for sample in self.samples.get((measure, peer), [])]
-        return [value for value in found if value is not None]
-
-    def median(self, measure, peer, figure):
-        values = self.values(measure, peer, figure)
-        return statistics.median(values) if values else None
 
 
 def digits(figure, value):
     if figure in DIGITS:
         return DIGITS[figure]
     return 0 if value >= 1000 else 1
-
-
-def cell(values, figure):
-    if not values:
-        return None
-    median = statistics.median(values)
-    text = lambda value: f"{value:,.{digits(figure, median)}f}"
-    return text(median) + (f" ({text(min(values))}–{text(max(values))})" if len(values) > 1 else "")
 
 
 def tables():
@@ -68,18 +35,6 @@ def tables():
     yield "UDP: 5,000 sessions", [("KiB each", "sessions", "kib"), ("descriptors each", "sessions", "descriptors")]
 
 
-class Notes:
-    """Footnotes: each reason once."""
-
-    def __init__(self):
-        self.texts = []
-
-    def mark(self, text):
-        if text not in self.texts:
-            self.texts.append(text)
-        return f"[{self.texts.index(text) + 1}]"
-
-
 def table(results, title, columns, notes, chosen):
     rows, without = [], []
     for name in chosen:
@@ -88,13 +43,8 @@ def table(results, title, columns, notes, chosen):
             continue
         cells = []
         for _, measure, figure in columns:
-            text = cell(results.values(measure, name, figure), figure)
-            failures = results.failures.get((measure, name), [])
-            if text is None:
-                text = "-" + (" " + notes.mark(failures[0]) if failures else "")
-            elif failures:
-                text += " " + notes.mark(f"failed in {len(failures)} of the runs: {failures[0]}")
-            cells.append(text)
+            text = cell(results.values(measure, name, figure), lambda value, figure=figure: digits(figure, value))
+            cells.append(notes.missing(text, results.failures.get((measure, name), [])))
         if any(not text == "-" for text in cells):
             rows.append([name, *cells])
     if not rows:
@@ -103,16 +53,10 @@ def table(results, title, columns, notes, chosen):
     return [f"## {title}", "", *grid(["", *(head for head, _, _ in columns)], rows), "", *only]
 
 
-def grid(head, rows):
-    return ["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *("| " + " | ".join(row) + " |" for row in rows)]
-
-
 def page(results, verdicts, versions, runs, took, chosen):
-    commit = subprocess.run(["git", "describe", "--always", "--dirty", "--exclude=*"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     named = ", ".join(f"{name} ({text})" for name, text in versions.items() if name in chosen)
     lines = ["# Forwarding beside others", "",
-             f"`benches/run forward` at {commit or 'no commit'}, {datetime.date.today()}: Linux {platform.release()}, {os.cpu_count()} cores, {cpu_model()}, "
-             f"loopback, {took / 60:.0f} minutes.", "",
+             headline("forward", "loopback", took), "",
              ("One run." if runs == 1 else f"Medians of {runs} runs (of at most 3 for what is held open), with the lowest and the highest.")
              + " Each figure is of a forwarder that was started for it; the forwarders take turns "
              "within a measurement. CPU is that of all its processes and threads. Memory is the growth of its proportional set (what the kernel "
@@ -123,19 +67,5 @@ def page(results, verdicts, versions, runs, took, chosen):
     notes = Notes()
     for title, columns in tables():
         lines += table(results, title, columns, notes, chosen)
-    lines += [f"[{number}] {text}  " for number, text in enumerate(notes.texts, 1)]
+    lines += notes.lines()
     return "\n".join(lines).rstrip() + "\n"
-
-
-def cpu_model():
-    with open("/proc/cpuinfo", encoding="utf-8") as info:
-        return next((line.split(":", 1)[1].strip() for line in info if line.startswith("model name")), platform.machine())
-
-
-def write(name, title, head, rows, keep=True):
-    """A small table of its own."""
-    lines = [f"# {title}", "", f"`benches/run {name}` on Linux {platform.release()}, {os.cpu_count()} cores, {datetime.date.today()}.", "", *grid(head, rows)]
-    text = "\n".join(lines) + "\n"
-    if keep:
-        (ROOT / f"benches/results/{name}.md").write_text(text)
-    print(text)

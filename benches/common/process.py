@@ -4,7 +4,7 @@ import ctypes, os, pathlib, resource, signal, subprocess, sys, time
 ACCOUNTS = pathlib.Path("/sys/fs/cgroup")
 LIVE = []
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
-LIBC = ctypes.CDLL(None)
+LIBC = ctypes.CDLL(None, use_errno=True)
 # Children whose parent is gone come to this program, which buries them.
 LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1)
 
@@ -87,9 +87,9 @@ def scheduled(pid):
 
 
 class Process:
-    """A program in a process group and an account of its own."""
+    """A program in a process group and an account of its own, and in a namespace where one is given."""
 
-    def __init__(self, name, command, descriptors=None, **options):
+    def __init__(self, name, command, descriptors=None, network=None, **options):
         self.account = Account(name)
 
         def prepare():
@@ -99,6 +99,8 @@ class Process:
             hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
             resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors or hard, descriptors or hard))
             self.account.enter()
+            if network:
+                network.enter()
 
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         LIVE.append(self)
@@ -125,11 +127,12 @@ class Process:
                 pass
         return total
 
-    def resident_kib(self):
+    def status(self, name):
+        """A number of its status: `VmRSS` and `VmHWM` in KiB, `Threads`."""
         for line in pathlib.Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
+            if line.startswith(f"{name}:"):
                 return int(line.split()[1])
-        raise RuntimeError("no VmRSS")
+        raise RuntimeError(f"no {name}")
 
     def descriptors(self):
         total = 0
@@ -159,7 +162,6 @@ class Process:
         self.bury()
         self.account.close()
         LIVE.remove(self)
-
 
     def bury(self):
         """Waits for those of the group whose parent is gone."""

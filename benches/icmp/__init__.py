@@ -1,0 +1,1 @@
+"""The benchmark of pings and sweeps: `benches/run icmp`."""
