@@ -68,6 +68,10 @@ impl Hosts {
             let message = format!("{count} targets are more than `max_targets` ({})", sweep.max_targets.0);
             return Err(cannot(Reason::Resources, message, "write fewer, or raise `max_targets`"));
         }
+        if let Some(address) = nobody(&self.set) {
+            let message = format!("`{address}` is no single host's");
+            return Err(cannot(Reason::Io, message, EXCLUDE_IT));
+        }
         match (count, self.unresolved.first()) {
             (0, Some((name, why))) => {
                 Err(net::Error::Resolve { host: name.clone(), why: why.clone() }.into())
@@ -180,16 +184,21 @@ async fn read(path: &Path) -> Result<Vec<Targets>, Error> {
         let message = format!("read {}: {source}", path.display());
         cannot(reason, message, "name a file that is there and that this process may read")
     };
-    let file = tokio::fs::File::open(path).await.map_err(failed)?;
+    // A pipe that nobody writes to would be waited for.
+    let mut options = tokio::fs::OpenOptions::new();
+    options.read(true).custom_flags(libc::O_NONBLOCK);
+    let file = options.open(path).await.map_err(failed)?;
     let plain = file.metadata().await.map_err(failed)?.is_file();
     let mut text = String::new();
-    file.take(LONGEST_FILE + 1).read_to_string(&mut text).await.map_err(failed)?;
+    if plain {
+        file.take(LONGEST_FILE + 1).read_to_string(&mut text).await.map_err(failed)?;
+    }
     if !plain || text.len() as u64 > LONGEST_FILE {
         let message = format!("{} is not a file of at most 16 MiB", path.display());
         return Err(cannot(Reason::Io, message, "write one target a line"));
     }
     let mut entries = vec![];
-    for (line, content) in text.lines().enumerate() {
+    for (line, content) in text.trim_start_matches('\u{feff}').lines().enumerate() {
         let word = content.split('#').next().unwrap_or_default().trim();
         if word.is_empty() {
             continue;
@@ -218,6 +227,23 @@ async fn connected(name: &str, edges: bool, cx: &Context) -> Result<Vec<(IpAddr,
     let searched = networks.filter(|net| net.addr().is_ipv4() || net.prefix_len() >= SHORTEST_V6);
     Ok(searched.map(|net| network(net.addr(), net.prefix_len(), edges)).collect())
 }
+
+/// An address of a set that no single host has: unspecified, multicast or broadcast.
+pub(super) fn nobody(set: &AddressSet) -> Option<IpAddr> {
+    let groups = [
+        (IpAddr::from([0; 4]), IpAddr::from([0; 4])),
+        (IpAddr::from([224, 0, 0, 0]), IpAddr::from([239, 255, 255, 255])),
+        (IpAddr::from([255; 4]), IpAddr::from([255; 4])),
+        (IpAddr::from([0u8; 16]), IpAddr::from([0u8; 16])),
+        network(IpAddr::from([0xff00, 0, 0, 0, 0, 0, 0, 0]), 8, true),
+    ];
+    let hosts = set.without(&AddressSet::new(groups));
+    set.without(&hosts).get(0)
+}
+
+/// What to do about such an address.
+pub(super) const EXCLUDE_IT: &str =
+    "leave it out, such as with `exclude: [0.0.0.0, 224.0.0.0/4, 255.255.255.255]`";
 
 /// How many addresses of a set have another one before them in their /24; addresses of IPv6 are not counted.
 pub(super) fn neighbours(set: &AddressSet) -> u128 {
