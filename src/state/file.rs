@@ -17,13 +17,13 @@ use siphasher::sip::SipHasher13;
 use super::TEMPORARY;
 
 /// What a file holds.
-#[derive(Debug)]
-pub(super) struct Content {
+pub struct Content {
     /// The kind of the job that it is of.
-    pub(super) kind: String,
+    pub kind: String,
     /// When it was saved.
-    pub(super) saved: SystemTime,
-    pub(super) value: Value,
+    pub saved: SystemTime,
+    /// What the job keeps.
+    pub value: Value,
 }
 
 /// The form of the files; one that is newer is not read.
@@ -120,7 +120,8 @@ fn read(path: &Path) -> io::Result<Content> {
     unseal(&text).map_err(io::Error::other)
 }
 
-fn seal(content: &Content) -> String {
+/// The text of a file, with the checksum of what follows it.
+pub fn seal(content: &Content) -> String {
     let saved = content.saved.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
     let head =
         json!({ "version": VERSION, "kind": content.kind, "saved": u64::try_from(saved).unwrap_or(0) });
@@ -129,7 +130,8 @@ fn seal(content: &Content) -> String {
     format!("{HEAD}{:0DIGITS$x}{rest}", checksum(&rest))
 }
 
-fn unseal(text: &str) -> Result<Content, String> {
+/// Reads such a text; `Err` says what is wrong with it.
+pub fn unseal(text: &str) -> Result<Content, String> {
     let whole: Result<Value, _> = serde_json::from_str(text);
     let version = whole.as_ref().ok().and_then(|whole| whole["version"].as_u64());
     if let Some(version) = version.filter(|version| *version > VERSION) {

@@ -4,7 +4,8 @@
 //! One thread writes, each file whole or not at all; what comes while it is busy with an older value of the same file
 //! takes that one's place.
 
-mod file;
+#[doc(hidden)]
+pub mod file;
 mod lock;
 mod writer;
 

@@ -332,6 +332,21 @@ fn a_limit_on_threads_ends_in_a_sentence() {
 }
 
 #[test]
+fn a_file_of_targets_is_read_without_its_mark_and_a_pipe_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("hosts.txt");
+    let sweep = |code| check(&["sweep", &format!("@{}", list.display()), "--timeout", "200ms"], code);
+    fs::write(&list, "\u{feff}127.0.0.1\r\n127.0.0.2 # a comment\r\n").unwrap();
+    let output = sweep(0);
+    assert!(text(&output.stdout).contains("2 targets, 2 alive"), "{output:?}");
+    fs::write(&list, "127.0.0.1\n224.0.0.1\n").unwrap();
+    assert!(text(&sweep(1).stderr).contains("`224.0.0.1` is no single host's"));
+    fs::remove_file(&list).unwrap();
+    nix::unistd::mkfifo(&list, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert!(text(&sweep(1).stderr).contains("is not a file of at most 16 MiB"));
+}
+
+#[test]
 fn the_demo_runs_beside_itself() {
     let folder = tempfile::tempdir().unwrap();
     let mut one = netjobs(&["once"]);

@@ -73,7 +73,7 @@ impl Kind for Ping {
         if self.timeout.is_zero() {
             report.error("timeout", "no answer comes within no time", Some("write such as `2s`"));
         }
-        if let Some(what) = many(&self.host) {
+        if let Some(what) = self.host.is_nobody() {
             let message = format!("`{}` is {what}, and no host that could answer", self.host);
             report.error("host", message, Some("write one host's address or name"));
         }
@@ -117,21 +117,6 @@ impl Kind for Ping {
 
     async fn run(&self, cx: &Context) -> Result<Outcome, Error> {
         run::run(self, cx).await
-    }
-}
-
-/// What an address is that no single host has.
-fn many(host: &Host) -> Option<&'static str> {
-    let address = match host {
-        Host::Ip(address) => *address,
-        Host::Scoped(address, _) => (*address).into(),
-        Host::Name(_) => return None,
-    };
-    match address {
-        IpAddr::V4(address) if address.is_broadcast() => Some("a broadcast address"),
-        _ if address.is_multicast() => Some("a multicast address"),
-        _ if address.is_unspecified() => Some("the unspecified address"),
-        _ => None,
     }
 }
 

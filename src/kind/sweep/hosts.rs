@@ -84,6 +84,10 @@ impl Hosts {
             let message = format!("{count} targets are more than `max_targets` ({})", sweep.max_targets.0);
             return Err(cannot(Reason::Resources, message, "write fewer, or raise `max_targets`"));
         }
+        if let Some(address) = nobody(self.set()) {
+            let message = format!("`{address}` is no single host's");
+            return Err(cannot(Reason::Io, message, EXCLUDE_IT));
+        }
         match (all, self.unresolved.first()) {
             (0, Some(Unresolved { name, why, reason: Reason::Dns })) => {
                 Err(net::Error::Resolve { host: name.clone(), why: why.clone() }.into())
@@ -202,7 +206,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Targets>, Error> {
         return Err(cannot(Reason::Io, message, "write one target a line"));
     }
     let mut entries = vec![];
-    for (line, content) in text.lines().enumerate() {
+    for (line, content) in text.trim_start_matches('\u{feff}').lines().enumerate() {
         let word = content.split('#').next().unwrap_or_default().trim();
         if word.is_empty() {
             continue;
@@ -234,6 +238,23 @@ pub(super) fn connected(
     let searched = networks.filter(|net| net.addr().is_ipv4() || net.prefix_len() >= SHORTEST_V6);
     Ok(searched.map(|net| network(net.addr(), net.prefix_len(), edges)).collect())
 }
+
+/// An address of a set that no single host has: unspecified, multicast or broadcast.
+pub(super) fn nobody(set: &AddressSet) -> Option<IpAddr> {
+    let groups = [
+        (IpAddr::from([0; 4]), IpAddr::from([0; 4])),
+        (IpAddr::from([224, 0, 0, 0]), IpAddr::from([239, 255, 255, 255])),
+        (IpAddr::from([255; 4]), IpAddr::from([255; 4])),
+        (IpAddr::from([0u8; 16]), IpAddr::from([0u8; 16])),
+        network(IpAddr::from([0xff00, 0, 0, 0, 0, 0, 0, 0]), 8, true),
+    ];
+    let hosts = set.without(&AddressSet::new(groups));
+    set.without(&hosts).get(0)
+}
+
+/// What to do about such an address.
+pub(super) const EXCLUDE_IT: &str =
+    "leave it out, such as with `exclude: [0.0.0.0, 224.0.0.0/4, 255.255.255.255]`";
 
 /// How many addresses of a set have another one before them in their /24; addresses of IPv6 are not counted.
 pub(super) fn neighbours(set: &AddressSet) -> u128 {

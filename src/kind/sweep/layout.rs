@@ -24,6 +24,11 @@ impl Layout {
         Self { set, scoped, places, shard }
     }
 
+    /// The addresses of all shards.
+    pub(super) fn set(&self) -> &AddressSet {
+        &self.set
+    }
+
     /// How many there are in all shards.
     pub(super) fn all(&self) -> u128 {
         self.set.count() + self.scoped.len() as u128

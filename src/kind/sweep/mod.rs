@@ -228,6 +228,9 @@ impl Sweep {
             let message = format!("{count} targets are more than `max_targets` ({})", self.max_targets.0);
             report.error("targets", message, Some("write fewer, or raise `max_targets`"));
         }
+        if let Some(address) = hosts::nobody(&left) {
+            report.error("targets", format!("`{address}` is no single host's"), Some(hosts::EXCLUDE_IT));
+        }
         if left.is_empty() && open == 0 {
             report.error("targets", "no target is left", Some("look at `exclude` and `edges`"));
         }

@@ -36,6 +36,12 @@ fn check_endpoints(spec: &Wait, report: &mut Report) {
             let message = format!("`{endpoint}` has no {wanted} address");
             report.error(spec.path(at), message, Some("write a host name, or another `family`"));
         }
+        if let Endpoint::Icmp(host) = endpoint
+            && let Some(what) = host.is_nobody()
+        {
+            let message = format!("`{endpoint}` is {what}, and no host that could answer");
+            report.error(spec.path(at), message, Some("write one host's address or name"));
+        }
         if cfg!(not(feature = "tls")) && matches!(endpoint, Endpoint::Http { tls: true, .. }) {
             report.error(
                 spec.path(at),

@@ -74,6 +74,23 @@ pub enum Endpoint {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Bind(pub Endpoint);
 
+impl Host {
+    /// What its address is where no single host has it, such as `a multicast address`. Names are not looked up.
+    pub fn is_nobody(&self) -> Option<&'static str> {
+        let address = match self {
+            Self::Ip(address) => *address,
+            Self::Scoped(address, _) => (*address).into(),
+            Self::Name(_) => return None,
+        };
+        match address {
+            IpAddr::V4(address) if address.is_broadcast() => Some("a broadcast address"),
+            _ if address.is_multicast() => Some("a multicast address"),
+            _ if address.is_unspecified() => Some("the unspecified address"),
+            _ => None,
+        }
+    }
+}
+
 impl Ports {
     /// A single port.
     pub const fn one(port: u16) -> Self {
