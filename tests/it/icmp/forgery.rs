@@ -29,12 +29,12 @@ fn check_unanswered(forge: impl FnMut(&Request) -> Vec<Answer> + Send + 'static)
     let ours = Namespace::new();
     let _responder = Responder::start(&ours, forge);
     HOSTS.map(|host| {
-        let yaml = format!("{{ host: '{host}', count: 5, interval: 10ms, timeout: 200ms }}");
+        let yaml = format!("{{ host: '{host}', count: 5, interval: 10ms, timeout: 100ms }}");
         let ran = try_run::<Ping>(&ours, &yaml);
         let outcome = ran.result.unwrap();
         check(&outcome, &[("sent", 5), ("received", 0), ("lost", 5), ("duplicates", 0), ("late", 0)]);
         assert_eq!(outcome.reason, Some(Reason::Timeout));
-        let outcome = run::<Sweep>(&ours, &format!("{{ targets: ['{host}'], timeout: 200ms, rate: max }}"));
+        let outcome = run::<Sweep>(&ours, &format!("{{ targets: ['{host}'], timeout: 100ms, rate: max }}"));
         check(&outcome, &[("targets", 1), ("alive", 0), ("dead", 1), ("packets", 2)]);
         ran.foreign
     })
@@ -64,7 +64,7 @@ fn answers_from_outside_the_set_find_nobody() {
         if own { vec![forged, request.reply()] } else { vec![forged] }
     });
     for targets in ["10.9.7.0-127", "fd09::700-77f"] {
-        let yaml = format!("{{ targets: ['{targets}'], timeout: 200ms, rate: max, passes: 1 }}");
+        let yaml = format!("{{ targets: ['{targets}'], timeout: 100ms, rate: max, passes: 1 }}");
         check(&run::<Sweep>(&ours, &yaml), &[("targets", 128), ("alive", 64), ("dead", 64)]);
     }
 }
@@ -104,7 +104,7 @@ fn an_answer_with_a_wrong_checksum_is_foreign() {
         vec![request.reply().spoil(at, 0x40)]
     });
     for host in HOSTS {
-        let yaml = format!("{{ host: '{host}', count: 5, interval: 10ms, timeout: 200ms }}");
+        let yaml = format!("{{ host: '{host}', count: 5, interval: 10ms, timeout: 100ms }}");
         let ran = try_run::<Ping>(&ours, &yaml);
         let outcome = ran.result.unwrap();
         check(&outcome, &[("sent", 5), ("received", 0), ("lost", 5), ("duplicates", 0), ("late", 0)]);
