@@ -17,6 +17,7 @@ use siphasher::sip::SipHasher13;
 use super::TEMPORARY;
 
 /// What a file holds.
+#[derive(Debug)]
 pub struct Content {
     /// The kind of the job that it is of.
     pub kind: String,
