@@ -33,6 +33,7 @@ pub struct IcmpSocket {
     socket: Socket,
     v6: bool,
     raw: bool,
+    numbered: bool,
     dont_fragment: bool,
     witness: Option<Socket>,
     /// Drops that were counted so far, and those of them that were losses; both wrap around.
@@ -85,7 +86,9 @@ impl IcmpSocket {
             Err(error) => Err(error),
         };
         let (socket, raw) = opened.map_err(|source| Error::Icmp { source })?;
-        let mut open = Self { socket, v6, raw, dont_fragment: false, witness: None, drops: 0, lost: 0 };
+        let numbered = sys::icmp::takes_stamp_numbers();
+        let mut open =
+            Self { socket, v6, raw, numbered, dont_fragment: false, witness: None, drops: 0, lost: 0 };
         open.set_up(tag).map_err(|source| Error::Icmp { source })?;
         Ok(open)
     }
@@ -131,6 +134,16 @@ impl IcmpSocket {
     /// Whether it is a raw socket rather than a ping socket.
     pub fn is_raw(&self) -> bool {
         self.raw
+    }
+
+    /// Whether packets take the numbers of their stamps with them, rather than that the kernel counts them.
+    pub fn is_numbered(&self) -> bool {
+        self.numbered
+    }
+
+    /// Lets the kernel count packets also where it would take numbers, as kernels before 6.13 do.
+    pub fn count_stamps(&mut self) {
+        self.numbered = false;
     }
 
     /// Lets the kernel count packets for their stamps from 0 again: nobody can say whether it counted one that failed.
