@@ -20,7 +20,10 @@ pub mod stream;
 pub mod syn;
 pub mod workers;
 
-use std::io;
+use std::{
+    io,
+    net::{IpAddr, SocketAddr, UdpSocket},
+};
 
 use crate::outcome::Reason;
 
@@ -77,6 +80,12 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// An address to send from is not this machine's.
+    #[error("`{address}` is no address of this machine")]
+    NoAddress {
+        /// The address.
+        address: IpAddr,
+    },
     /// Something else that the system refuses.
     #[error("{operation}: {source}")]
     System {
@@ -92,7 +101,7 @@ impl Error {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Resolve { .. } => Reason::Dns,
-            Self::NoInterface { .. } => Reason::NoInterface,
+            Self::NoInterface { .. } | Self::NoAddress { .. } => Reason::NoInterface,
             Self::Bind { source, .. }
             | Self::Open { source, .. }
             | Self::Icmp { source }
@@ -117,6 +126,7 @@ impl Error {
             (Self::Resolve { .. }, _) => {
                 Some("correct the name, or write an address; `getent ahosts NAME` asks the same way")
             }
+            (Self::NoAddress { .. }, _) => Some("`ip address` lists the addresses of this machine"),
             (Self::NoInterface { .. }, _) => Some("`ip link` lists the interfaces of this machine"),
             (Self::Icmp { .. }, Reason::Permission) => Some(icmp::CURE),
             (Self::Packet { .. }, Reason::Permission) => Some(neighbour::CURE),
@@ -129,6 +139,11 @@ impl Error {
 /// Whether this machine lacks the address or its family.
 fn is_not_here(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT))
+}
+
+/// Whether this machine may send from an address: only such a one can be bound.
+pub fn is_here(address: SocketAddr) -> bool {
+    !matches!(UdpSocket::bind(address), Err(error) if is_not_here(&error))
 }
 
 /// Sorts a system error into the closed set.

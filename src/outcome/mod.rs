@@ -8,7 +8,7 @@ use std::time::Duration;
 
 pub use metric::{Metric, MetricType, NETWORK_SECONDS};
 pub use notice::Notice;
-pub use words::{Cause, Close, Evidence, HostState, Reason, Verdict};
+pub use words::{Cause, Close, Evidence, HostState, Reason, RttSource, Verdict};
 
 /// The unit of a measurement, always a base unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -165,6 +165,18 @@ closed! {
 }
 
 closed! {
+    /// Where the round trips of a ping were measured.
+    RttSource {
+        /// In the kernel: it stamped both ends of each.
+        Kernel = "kernel",
+        /// In this program: they are longer by the way to the kernel and back.
+        User = "user",
+        /// Some here, some there.
+        Mixed = "mixed",
+    }
+}
+
+closed! {
     /// What a sweep found of a host.
     HostState {
         /// It answered.

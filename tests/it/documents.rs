@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt::Write as _, fs, path::PathBuf};
 
 use netjobs::{
     kind::KINDS,
-    outcome::{Cause, Close, Evidence, HostState, Metric, MetricType, Reason, Unit, Verdict},
+    outcome::{Cause, Close, Evidence, HostState, Metric, MetricType, Reason, RttSource, Unit, Verdict},
     sink::{metrics, testing},
 };
 
@@ -95,6 +95,7 @@ fn reference(scrape: &str) -> String {
     words!(out, Reason, "Reasons of a run");
     words!(out, Close, "Closes of a connection");
     words!(out, Evidence, "Evidence of a live host");
+    words!(out, RttSource, "Where a ping's round trips were measured (`rtt_source`)");
     words!(out, HostState, "States of a host");
     words!(out, Cause, "Causes of a skipped start");
     out.truncate(out.trim_end().len());

@@ -23,7 +23,8 @@ use crate::{
 
 /// Sends ICMP echoes to a host and measures what comes back.
 ///
-/// With the right `CAP_NET_RAW`, or without any where `net.ipv4.ping_group_range` allows it.
+/// With the right `CAP_NET_RAW`, or without any where `net.ipv4.ping_group_range` allows it. The record says for each
+/// family, as `rtt_source`, where round trips were measured: `kernel`, `user` (outside of it) or `mixed`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ping {
@@ -151,6 +152,11 @@ const MEASURES: &[Measure] = &[
     measure("sent", Unit::Count, "Echoes that were sent."),
     Measure { own: Some("> 0"), ..measure("received", Unit::Count, "Echoes that were answered in time.") },
     measure("lost", Unit::Count, "Echoes that were not answered in time."),
+    measure(
+        "unsent",
+        Unit::Count,
+        "Echoes that this machine did not send, such as over a link that is down.",
+    ),
     measure("duplicates", Unit::Count, "Answers that came more than once."),
     measure("late", Unit::Count, "Answers that came after their timeout."),
     measure("reordered", Unit::Count, "Answers that came after that of a later echo."),

@@ -1,6 +1,9 @@
 //! One run of a ping: each echo at its time, each answer counted for the echo that it belongs to.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use nix::net::if_::if_nametoindex;
 use serde_json::{Map, Value, json};
@@ -53,32 +56,42 @@ fn outcome(ping: &Ping, tallies: &[Tally]) -> Outcome {
     outcome
 }
 
-/// `rtt_source`, for each family with an answer: whether the kernel stamped both ends of all round trips (`kernel`), of
-/// none (`user`) or of some (`mixed`).
+/// `rtt_source`, for each family with an answer.
 fn detail(tallies: &[Tally]) -> Value {
     let sources = tallies.iter().filter_map(|tally| Some((tally.family(), tally.rtt_source()?)));
-    let sources: Map<_, Value> = sources.map(|(family, source)| (family.to_owned(), source.into())).collect();
+    let sources: Map<_, Value> =
+        sources.map(|(family, source)| (family.to_owned(), source.as_str().into())).collect();
     if sources.is_empty() { Value::Null } else { json!({ "rtt_source": sources }) }
 }
 
 async fn pass(ping: &Ping, cx: &Context, family: Family) -> Result<Tally, Error> {
+    // A host with addresses of both families is asked in that of the source.
+    let family = match (family, &ping.source) {
+        (Family::Any, Some(Host::Ip(IpAddr::V4(_)))) => Family::V4,
+        (Family::Any, Some(Host::Ip(IpAddr::V6(_)))) => Family::V6,
+        _ => family,
+    };
     let address = tokio::select! {
         found = cx.shared().resolver.lookup(&ping.host, 0, family) => found?[0],
         () = cx.cancelled() => return Ok(Tally::cancelled(ping.label())),
     };
+    let source = ping.source.as_ref().map(source).transpose()?;
+    if let Some(address) = missing(source) {
+        return Err(net::Error::NoAddress { address }.into());
+    }
     let options = Options {
         size: ping.size.0.into(),
         timeout: ping.timeout.0,
         ttl: ping.ttl.map(|ttl| ttl.0),
         tos: ping.tos.0,
         df: ping.df.0,
-        source: ping.source.as_ref().map(source).transpose()?,
+        source,
         pace: Pace::default(),
         resends: RESENDS,
     };
     let mut session = cx.shared().probers.open(address.is_ipv6(), options).await?;
     let mut tally = Tally::new(ping.label(), label(address.ip()), ping.count.0, cx.meters());
-    echo(ping, cx, address, &mut session, &mut tally).await?;
+    echo(ping, cx, (source, address), &mut session, &mut tally).await?;
     tally.sent(session.counts().sent());
     Ok(tally)
 }
@@ -87,7 +100,7 @@ async fn pass(ping: &Ping, cx: &Context, family: Family) -> Result<Tally, Error>
 async fn echo(
     ping: &Ping,
     cx: &Context,
-    address: SocketAddr,
+    (source, address): (Option<Source>, SocketAddr),
     session: &mut Session,
     tally: &mut Tally,
 ) -> Result<(), Error> {
@@ -97,7 +110,11 @@ async fn echo(
             biased;
             () = cx.cancelled() => break,
             events = session.next() => {
-                for event in events? {
+                for mut event in events? {
+                    // The kernel says no more of it than that there is no way from there.
+                    if let What::Refused(failure) = &mut event.what && missing(source).is_some() {
+                        failure.reason = Reason::NoInterface;
+                    }
                     take(cx, address, tally, event);
                 }
                 tally.sent(session.counts().sent());
@@ -138,6 +155,13 @@ fn source(host: &Host) -> Result<Source, net::Error> {
         Host::Scoped(address, zone) => Source::Address((*address).into(), index(zone)?),
         Host::Name(name) => Source::Interface(index(name)?),
     })
+}
+
+/// The address to send from, if this machine does not have it.
+fn missing(source: Option<Source>) -> Option<IpAddr> {
+    let Some(Source::Address(address, scope)) = source else { return None };
+    let peer = Peer { address, scope };
+    (!net::is_here(peer.socket_address())).then_some(address)
 }
 
 impl Ping {

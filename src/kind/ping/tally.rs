@@ -9,7 +9,7 @@ use crate::{
         icmp::{Event, What},
         rtt::Rtt,
     },
-    outcome::{NETWORK_SECONDS, Reason, Sample, Samples},
+    outcome::{NETWORK_SECONDS, Reason, RttSource, Sample, Samples},
 };
 
 /// The counts of one family.
@@ -180,12 +180,12 @@ impl Tally {
     }
 
     /// Where the round trips were measured; `None` without any.
-    pub(super) fn rtt_source(&self) -> Option<&'static str> {
+    pub(super) fn rtt_source(&self) -> Option<RttSource> {
         match (self.stamped, self.received) {
             (_, 0) => None,
-            (stamped, received) if stamped == received => Some("kernel"),
-            (0, _) => Some("user"),
-            _ => Some("mixed"),
+            (stamped, received) if stamped == received => Some(RttSource::Kernel),
+            (0, _) => Some(RttSource::User),
+            _ => Some(RttSource::Mixed),
         }
     }
 
@@ -224,6 +224,7 @@ impl Tally {
         samples.count("sent", self.sent);
         samples.count("received", self.received);
         samples.count("lost", self.lost);
+        samples.count("unsent", self.unsent);
         samples.count("duplicates", self.duplicates);
         samples.count("late", self.late);
         samples.count("reordered", self.reordered);
@@ -307,9 +308,9 @@ mod tests {
             }
             tally.rtt_source()
         };
-        assert_eq!(source(&[answered(1), answered(2)]), Some("kernel"));
-        assert_eq!(source(&[user(), answered(2)]), Some("mixed"));
-        assert_eq!(source(&[user(), LOST]), Some("user"));
+        assert_eq!(source(&[answered(1), answered(2)]), Some(RttSource::Kernel));
+        assert_eq!(source(&[user(), answered(2)]), Some(RttSource::Mixed));
+        assert_eq!(source(&[user(), LOST]), Some(RttSource::User));
         assert_eq!(source(&[LOST]), None);
     }
 

@@ -27,7 +27,7 @@ pub(super) struct Ear {
 struct Shared {
     asleep: AtomicBool,
     /// No more than there are sessions.
-    closed: Mutex<Vec<u32>>,
+    closed: Mutex<Vec<u64>>,
 }
 
 /// Both ends.
@@ -47,7 +47,7 @@ impl Bell {
     }
 
     /// Nobody holds this session any more.
-    pub(super) fn close(&self, session: u32) {
+    pub(super) fn close(&self, session: u64) {
         self.shared.closed.lock().unwrap_or_else(PoisonError::into_inner).push(session);
         self.ring();
     }
@@ -55,7 +55,7 @@ impl Bell {
 
 impl Ear {
     /// The sessions that nobody holds any more.
-    pub(super) fn closed(&self) -> Vec<u32> {
+    pub(super) fn closed(&self) -> Vec<u64> {
         std::mem::take(&mut *self.shared.closed.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

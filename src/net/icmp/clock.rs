@@ -1,7 +1,7 @@
 //! The prober's clocks, in nanoseconds: one that nobody can set, and the wall clock that the kernel stamps with.
 //!
-//! All times are told on the first. The distance between the two changes only when somebody sets the wall clock: then
-//! the stamps of what was on its way are worth nothing.
+//! All times are told on the first. The distance between the two jumps only when somebody sets the wall clock: then the
+//! stamps of what was on its way are worth nothing.
 
 use std::time::Duration;
 
@@ -10,8 +10,9 @@ use nix::{sys::time::TimeSpec, time::ClockId};
 /// The distance of the two clocks as it was last seen.
 #[derive(Clone, Copy, Debug)]
 pub struct Clocks {
-    /// What the wall clock is ahead.
+    /// What the wall clock is ahead, and when that was seen.
     ahead: i64,
+    seen: u64,
     /// What was sent before this time was on its way when the wall clock was set.
     set: u64,
 }
@@ -25,12 +26,18 @@ pub struct Trip {
     pub is_stamped: bool,
 }
 
-/// A distance that changed by more than this was set, and is no fault of how the clocks are read.
+/// A distance that changed by more than this, and by more than it may drift, was set; it is no fault of how the clocks
+/// are read.
 const STEP: u64 = 20_000;
+/// Linux slews both clocks alike. Where they are two, as in some virtual machines, their distance drifts by less than one
+/// part of so many: it is followed, and no round trip is wrong by more.
+const DRIFT: u64 = 500;
+/// A change that is no larger may be one of reading the clocks: who follows that makes round trips restless.
+const STILL: u64 = 1000;
 
 impl Default for Clocks {
     fn default() -> Self {
-        let mut clocks = Self { ahead: 0, set: 0 };
+        let mut clocks = Self { ahead: 0, seen: 0, set: 0 };
         clocks.look();
         clocks.set = 0;
         clocks
@@ -51,8 +58,12 @@ impl Clocks {
     pub fn observe(&mut self, before: u64, wall: u64, after: u64) {
         let width = after.saturating_sub(before);
         let ahead = wall.wrapping_sub(before + width / 2).cast_signed();
-        if ahead.abs_diff(self.ahead) > STEP.max(width) {
-            *self = Self { ahead, set: after };
+        let (change, drift) = (ahead.abs_diff(self.ahead), after.saturating_sub(self.seen) / DRIFT);
+        if change > STEP.max(width) + drift {
+            *self = Self { ahead, seen: after, set: after };
+        } else if width <= STILL {
+            self.ahead = if change > STILL { ahead } else { self.ahead };
+            self.seen = after;
         }
     }
 
@@ -106,7 +117,7 @@ mod tests {
 
     /// Clocks of which the wall clock is two hours ahead.
     fn clocks() -> Clocks {
-        let mut clocks = Clocks { ahead: 0, set: 0 };
+        let mut clocks = Clocks { ahead: 0, seen: 0, set: 0 };
         clocks.observe(1000, 2 * HOUR + 1000, 1000);
         clocks.set = 0;
         clocks
@@ -172,5 +183,34 @@ mod tests {
         let set = clocks.set;
         clocks.look();
         assert_eq!(clocks.set, set);
+    }
+
+    #[test]
+    fn clocks_that_drift_apart_are_followed_and_only_a_jump_is_a_step() {
+        for looks in [10_000, 40_000_000, 2_000_000_000] {
+            let (mut clocks, start) = (clocks(), 1000);
+            for look in 1..1000 {
+                let passed = look * looks;
+                let wall = 2 * HOUR + start + passed + passed / 1000;
+                clocks.observe(start + passed, wall, start + passed);
+                assert_eq!(clocks.set, 0, "a drift is no step");
+                let off = clocks.monotonic(wall).abs_diff(start + passed);
+                assert!(off <= STILL, "{off}");
+            }
+            let now = start + 1000 * looks;
+            let jump = STEP + looks / DRIFT + 1000;
+            clocks.observe(now, 2 * HOUR + now + now / 1000 + jump, now);
+            assert_eq!(clocks.set, now);
+        }
+    }
+
+    #[test]
+    fn looks_that_differ_by_how_the_clocks_are_read_change_no_round_trip() {
+        let mut clocks = clocks();
+        let ahead = clocks.ahead;
+        for (at, off) in [(2000, 400), (3000, 900), (4000, 0)] {
+            clocks.observe(at, 2 * HOUR + at + off, at + 900);
+        }
+        assert_eq!((clocks.ahead, clocks.set), (ahead, 0));
     }
 }

@@ -27,7 +27,7 @@ use std::{
     io,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -46,7 +46,7 @@ use crate::outcome::Reason;
 /// A job's way to a prober; dropping it forgets what is still on its way.
 #[derive(Debug)]
 pub struct Session {
-    id: u32,
+    id: u64,
     handle: Handle,
     events: mpsc::Receiver<Vec<Event>>,
     counts: Arc<Counts>,
@@ -66,7 +66,7 @@ struct Handle {
 pub struct Probers {
     v4: Mutex<Option<Handle>>,
     v6: Mutex<Option<Handle>>,
-    sessions: AtomicU32,
+    sessions: AtomicU64,
 }
 
 /// Commands and batches of events that may wait.
@@ -123,6 +123,16 @@ impl Probers {
     pub fn start_with_buffer(&self, v6: bool, bytes: usize) -> Result<(), Error> {
         let shrink = |socket: &mut socket::IcmpSocket| socket.set_buffer(bytes);
         self.handle(v6, shrink).map(|_| ())
+    }
+
+    /// Starts a family's prober as on a kernel before 6.13, whose transmit stamps carry no number of ours.
+    #[doc(hidden)]
+    pub fn start_counting(&self, v6: bool) -> Result<(), Error> {
+        let count = |socket: &mut socket::IcmpSocket| {
+            socket.count_stamps();
+            Ok(())
+        };
+        self.handle(v6, count).map(|_| ())
     }
 
     fn handle(

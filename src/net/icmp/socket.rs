@@ -33,8 +33,12 @@ pub struct IcmpSocket {
     socket: Socket,
     v6: bool,
     raw: bool,
+    numbered: bool,
     dont_fragment: bool,
+    witness: Option<Socket>,
+    /// Drops that were counted so far, and those of them that were losses; both wrap around.
     drops: u32,
+    lost: u32,
 }
 
 /// An echo reply's way in.
@@ -61,6 +65,10 @@ pub enum Told {
 const WANTED_BUFFER: usize = 8 << 20;
 /// What the smallest reply costs of the receive buffer, measured; the stamp of a packet that has left costs as much.
 const REPLY_COST: usize = 832;
+/// How often drops are counted until they are those of one moment.
+const LOOKS: usize = 4;
+/// The end of a packet filter.
+const RETURN: u16 = 0x06;
 
 impl IcmpSocket {
     /// Opens a socket of a family, with all its options. Replies without the tag are kept away from a raw one.
@@ -78,7 +86,9 @@ impl IcmpSocket {
             Err(error) => Err(error),
         };
         let (socket, raw) = opened.map_err(|source| Error::Icmp { source })?;
-        let mut open = Self { socket, v6, raw, dont_fragment: false, drops: 0 };
+        let numbered = sys::icmp::takes_stamp_numbers();
+        let mut open =
+            Self { socket, v6, raw, numbered, dont_fragment: false, witness: None, drops: 0, lost: 0 };
         open.set_up(tag).map_err(|source| Error::Icmp { source })?;
         Ok(open)
     }
@@ -101,13 +111,18 @@ impl IcmpSocket {
         if self.raw {
             socket.attach_filter(&filter(self.v6, tag))?;
         }
+        if self.raw && self.v6 {
+            self.witness = Some(witness()?);
+        }
         sys::icmp::stamp(socket, true)?;
         // The larger one needs CAP_NET_ADMIN; what we really got is read back by `window`.
         if setsockopt(socket, sockopt::RcvBufForce, &WANTED_BUFFER).is_err() {
             socket.set_recv_buffer_size(WANTED_BUFFER)?;
         }
         sys::icmp::dont_fragment(socket, self.v6, false)?;
+        let spoiled = self.witness.as_ref().map_or(Ok(0), sys::icmp::drops)?;
         self.drops = sys::icmp::drops(socket)?;
+        self.lost = self.drops.wrapping_sub(spoiled);
         Ok(())
     }
 
@@ -119,6 +134,16 @@ impl IcmpSocket {
     /// Whether it is a raw socket rather than a ping socket.
     pub fn is_raw(&self) -> bool {
         self.raw
+    }
+
+    /// Whether packets take the numbers of their stamps with them, rather than that the kernel counts them.
+    pub fn is_numbered(&self) -> bool {
+        self.numbered
+    }
+
+    /// Lets the kernel count packets also where it would take numbers, as kernels before 6.13 do.
+    pub fn count_stamps(&mut self) {
+        self.numbered = false;
     }
 
     /// Lets the kernel count packets for their stamps from 0 again: nobody can say whether it counted one that failed.
@@ -137,11 +162,27 @@ impl IcmpSocket {
         self.socket.set_recv_buffer_size(bytes)
     }
 
-    /// How many packets this machine has lost before we could read them, since the last time we asked.
+    /// How many packets this machine has lost before we could read them, since the last time we asked. What came with a
+    /// wrong checksum is no loss: the kernel counts it as one, and the witness counts nothing else.
     pub fn new_drops(&mut self) -> u32 {
-        let drops = sys::icmp::drops(&self.socket).unwrap_or(self.drops);
-        let fresh = drops.wrapping_sub(self.drops);
+        let count = |socket: &Socket| sys::icmp::drops(socket).unwrap_or_default();
+        let mut drops = sys::icmp::drops(&self.socket).unwrap_or(self.drops);
+        if drops == self.drops {
+            return 0;
+        }
+        let mut spoiled = self.witness.as_ref().map_or(0, count);
+        // While more come, the two counts are not of one moment: look again.
+        for _ in 0..LOOKS {
+            drops = count(&self.socket);
+            let now = self.witness.as_ref().map_or(0, count);
+            if std::mem::replace(&mut spoiled, now) == now {
+                break;
+            }
+        }
         self.drops = drops;
+        // The witness hears of a packet first: what it is ahead now shows the next time.
+        let fresh = drops.wrapping_sub(spoiled).wrapping_sub(self.lost).cast_signed().max(0).cast_unsigned();
+        self.lost = self.lost.wrapping_add(fresh);
         fresh
     }
 
@@ -195,13 +236,21 @@ fn peer(address: &SockAddr) -> Option<Peer> {
     address.as_socket().map(Peer::from)
 }
 
+/// A socket that takes nothing in, and whose drops are therefore the `ICMPv6` echo replies with a wrong checksum.
+fn witness() -> io::Result<Socket> {
+    let open = || Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6));
+    let socket = rights::with(Right::NetRaw, open)?;
+    sys::icmp::only_echo_replies_v6(&socket)?;
+    socket.attach_filter(&[SockFilter::new(RETURN, 0, 0, 0)])?;
+    Ok(socket)
+}
+
 /// Passes packets with the tag in their mark: a program of the classic packet filter, see socket(7).
 fn filter(v6: bool, tag: u16) -> Vec<SockFilter> {
     const LOAD_HEADER_LENGTH: u16 = 0xb1;
     const LOAD_HALF_BEHIND: u16 = 0x48;
     const LOAD_HALF: u16 = 0x28;
     const JUMP_IF_EQUAL: u16 = 0x15;
-    const RETURN: u16 = 0x06;
     let at = packet::HEADER_LENGTH + super::mark::TAG_AT;
     // The kernel shows an IPv4 packet with its header, of an IPv6 one only what follows.
     let mut program = if v6 {

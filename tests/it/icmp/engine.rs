@@ -14,7 +14,7 @@ use netjobs::{
 };
 use nix::sys::signal::Signal;
 
-use super::{check, count, number, pair, run};
+use super::{check, count, number, pair, responder::Responder, run};
 use crate::{
     netns::{Namespace, Running},
     program,
@@ -182,6 +182,47 @@ fn many_thousands_of_probes_to_one_host_and_to_as_many_are_all_answered() {
     let (ends, took) = probe(&ours, 10_000, 1, 5000, None);
     assert_eq!(ends, [("answered", 10_000)].into());
     assert!(took < Duration::from_secs(10), "{took:?}");
+}
+
+/// Cases 9 and 16 of the sweep's list where the kernel counts packets for their stamps: each is credited to its own probe, also
+/// behind probes that were not sent.
+#[test]
+fn round_trips_are_true_where_the_kernel_counts_its_stamps() {
+    for (v6, host, nowhere) in [(false, "10.9.0.2", "10.77.0.1"), (true, "fd09::2", "fd77::1")] {
+        let ours = Namespace::new();
+        let _responder = Responder::start(&ours, |request| vec![request.reply().after(20)]);
+        ours.sh(&format!("ip route add unreachable {nowhere}"));
+        let [host, nowhere] = [host, nowhere].map(|host| host.parse::<IpAddr>().unwrap());
+        let stamped = ours.block_on(move || async move {
+            let probers = Probers::default();
+            probers.start_counting(v6).unwrap();
+            let mut session = probers.open(v6, Options::new(Duration::from_secs(5))).await.unwrap();
+            let mut stamped = 0;
+            for round in 0..10 {
+                let probe = |at: u32| {
+                    let peer = if at == 0 && round % 2 == 1 { nowhere } else { host };
+                    Probe { index: round * 10 + at, peer: peer.into() }
+                };
+                session.submit((0..10).map(probe).collect()).await.unwrap();
+                let mut ends = 0;
+                while ends < 10 {
+                    for Event { index, what } in session.next().await.unwrap() {
+                        ends += 1;
+                        match what {
+                            What::Answered { rtt, is_stamped, .. } => {
+                                assert!(rtt >= Duration::from_millis(20), "{index}: {rtt:?}");
+                                stamped += u32::from(is_stamped);
+                            }
+                            what => assert!(index % 20 == 10 && matches!(what, What::Refused(_)), "{what:?}"),
+                        }
+                    }
+                }
+            }
+            stamped
+        });
+        // The first packets after stamps are switched on may lack them.
+        assert!(stamped > 80, "{stamped} of 95 are stamped");
+    }
 }
 
 /// Case 2 of the sweep's list: also with a receive buffer of 8 KiB all are found at full speed.

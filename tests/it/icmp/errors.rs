@@ -244,7 +244,7 @@ fn a_source_that_is_removed_has_its_reason_and_recovers() {
     let (outcome, said) = run_while::<Ping>(&ours, yaml, &scripts);
     let reasons = answers(&said);
     assert!(count(&outcome, "sent") < 40 && count(&outcome, "received") >= 20, "{outcome:?}");
-    assert!(reasons.contains(&Some(Reason::NoRoute)), "{reasons:?}");
+    assert!(reasons.contains(&Some(Reason::NoInterface)), "{reasons:?}");
     assert_eq!((reasons[0], reasons[39]), (None, None), "{reasons:?}");
 }
 

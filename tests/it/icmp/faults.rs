@@ -87,7 +87,7 @@ fn check_nobody_alive(ours: &Namespace) {
     let (code, text) =
         ends(ours, &["ping", "10.9.0.2", "--count", "8", "--interval", "10ms", "--timeout", "300ms"]);
     assert!(code == Some(1) && text.contains("8 sent, 0 received, 8 lost, 100% loss"), "{code:?} {text}");
-    let (_, text) = ends(ours, &["sweep", "10.9.0.2", "--timeout", "200ms"]);
+    let (_, text) = ends(ours, &["sweep", "10.9.0.2", "--method", "icmp", "--timeout", "200ms"]);
     assert!(text.contains("1 target, 0 alive, 1 dead"), "{text}");
     let (code, text) = ends(ours, &["wait", "icmp://10.9.0.2", "--timeout", "500ms"]);
     assert!(code != Some(0) && text.contains("no answer"), "{code:?} {text}");
@@ -301,6 +301,9 @@ fn an_interface_that_vanishes_in_the_middle_ends_nothing_early() {
         let text = running.rest();
         let last = text.lines().find(|line| line.contains(left)).unwrap_or_else(|| panic!("{text}"));
         assert!(last.contains(reason), "{last}");
+        if arguments[0] == "ping" {
+            assert!(text.contains(" unsent, 0% loss"), "what was not sent is not told: {text}");
+        }
         assert!(running.wait().is_some(), "it did not end by itself");
     }
 }

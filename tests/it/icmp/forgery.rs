@@ -94,26 +94,15 @@ fn case_21_a_truncated_or_lengthened_answer_is_foreign() {
     });
 }
 
-/// Case 22 of the sweep's list; the kernel itself keeps wrong checksums of IPv6 away.
+/// Case 22 of the sweep's list. The kernel itself keeps wrong checksums of IPv6 away: they are silence, and no loss of ours.
 #[test]
 fn an_answer_with_a_wrong_checksum_is_foreign() {
-    let ours = Namespace::new();
     // The sum is wrong, or it is that of other bytes.
-    let _responder = Responder::start(&ours, |request| {
+    let foreign = check_unanswered(|request| {
         let at = [2, 8, 30, 63][request.number % 4];
         vec![request.reply().spoil(at, 0x40)]
     });
-    for host in HOSTS {
-        let yaml = format!("{{ host: '{host}', count: 5, interval: 10ms, timeout: 100ms }}");
-        let ran = try_run::<Ping>(&ours, &yaml);
-        let outcome = ran.result.unwrap();
-        check(&outcome, &[("sent", 5), ("received", 0), ("lost", 5), ("duplicates", 0), ("late", 0)]);
-        assert!(
-            ran.foreign >= 5 || host.contains(':'),
-            "the forged answers were not counted: {}",
-            ran.foreign
-        );
-    }
+    assert!(foreign[0] >= 5, "the forged answers were not counted: {foreign:?}");
 }
 
 /// Case 23 of the sweep's list: our own echo request, sent back, is no reply; and the request of somebody else is none.
@@ -190,12 +179,11 @@ fn forge(chance: &mut Chance, request: &Request, earlier: &[Request]) -> Answer 
         0 => reply.with(flip),
         1 => reply.with(flip).options(),
         2 => reply.from(other(request)),
-        // The kernel keeps wrong checksums of IPv6 away by itself.
-        3 if request.to.is_ipv4() => reply.spoil(2 + chance.below(62), bits),
+        3 => reply.spoil(2 + chance.below(62), bits),
         4 => reply.with(|message| message.truncate(4 + chance.below(60))),
         5 => reply.with(|message| message.resize(65 + chance.below(1200), 0x5a)),
         6 => reply.with(|message| message[8..].fill_with(|| chance.next().to_le_bytes()[0])),
-        3 | 7 => reply.with(|message| message[4..8].fill_with(|| chance.next().to_le_bytes()[0] | 1)),
+        7 => reply.with(|message| message[4..8].fill_with(|| chance.next().to_le_bytes()[0] | 1)),
         // What another host was asked, with the right mark for that one.
         _ => {
             let stranger = earlier

@@ -78,7 +78,7 @@ fn case_28_each_local_route_that_leads_nowhere_has_its_reason() {
     for (host, reason) in reasons {
         let outcome = run::<Ping>(&ours, &format!("{{ host: {host}, count: 2, interval: 10ms }}"));
         // What was not sent is not lost.
-        check(&outcome, &[("sent", 0), ("received", 0), ("lost", 0)]);
+        check(&outcome, &[("sent", 0), ("received", 0), ("lost", 0), ("unsent", 2)]);
         assert_eq!(outcome.reason, Some(reason), "{host}");
         assert_eq!(outcome.samples[0].find("loss"), None);
     }
@@ -158,6 +158,28 @@ fn ttl_tos_and_source_reach_the_wire() {
     check(&run::<Ping>(&ours, &yaml), &[("received", 1)]);
     let ran = try_run::<Ping>(&ours, "{ host: 10.9.0.2, count: 1, source: nosuch0 }");
     assert_eq!(ran.result.unwrap_err().reason(), Reason::NoInterface);
+}
+
+#[test]
+fn a_source_that_is_no_address_of_this_machine_is_told_as_that() {
+    let (ours, _peer) = pair();
+    for (host, source) in [("10.9.0.2", "10.9.0.77"), ("fd09::2", "fd09::77"), ("fd09::2", "fe80::77%lo")] {
+        let yaml = format!("{{ host: '{host}', count: 1, source: '{source}' }}");
+        let error = try_run::<Ping>(&ours, &yaml).result.unwrap_err();
+        let address = source.trim_end_matches("%lo");
+        assert_eq!(error.to_string(), format!("`{address}` is no address of this machine"));
+        assert!(error.hint().unwrap().contains("ip address"), "{error}");
+    }
+}
+
+#[test]
+fn a_name_of_both_families_is_asked_in_that_of_the_source() {
+    let (ours, _peer) = pair();
+    let yaml = "{ host: localhost, count: 1, source: 127.0.0.1 }";
+    check(&run::<Ping>(&ours, yaml), &[("received", 1)]);
+    let ran = try_run::<Ping>(&ours, yaml);
+    let said = notices(&ran.recorder);
+    assert!(matches!(&said[0], Notice::Answer { from, .. } if from == "127.0.0.1"), "{said:?}");
 }
 
 #[test]

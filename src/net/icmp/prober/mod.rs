@@ -99,7 +99,7 @@ impl Prober {
             alarms: BinaryHeap::new(),
             window: Window::new(socket.window(), clock::monotonic()),
             clocks: Clocks::default(),
-            stamps: Stamps::new(sys::icmp::takes_stamp_numbers()),
+            stamps: Stamps::new(socket.is_numbered()),
             dropped: None,
             blocked: Blocked::default(),
             outbox: Outbox::default(),
@@ -165,7 +165,7 @@ impl Prober {
         self.sessions.open(self.v6, &self.key, command, clock::monotonic());
     }
 
-    fn close(&mut self, id: u32) {
+    fn close(&mut self, id: u64) {
         let Some((place, mut state)) = self.sessions.close(id) else { return };
         while let Some((number, _)) = self.flights.first(state.list) {
             self.flights.end(number, &mut state.list);

@@ -49,15 +49,15 @@ pub(super) struct Waiting {
 /// What a session asks for.
 #[derive(Debug)]
 pub(in super::super) enum Command {
-    Open { id: u32, options: Options, events: mpsc::Sender<Vec<Event>>, counts: Arc<Counts> },
-    Probes { id: u32, probes: Vec<Probe> },
+    Open { id: u64, options: Options, events: mpsc::Sender<Vec<Event>>, counts: Arc<Counts> },
+    Probes { id: u64, probes: Vec<Probe> },
 }
 
 /// All sessions, by the number that their marks carry.
 #[derive(Default)]
 pub(super) struct Sessions {
     places: Vec<Option<Box<State>>>,
-    names: HashMap<u32, u16>,
+    names: HashMap<u64, u16>,
     free: VecDeque<u16>,
     opened: u64,
     /// Those with events that have not been handed over.
@@ -105,7 +105,7 @@ impl Sessions {
     }
 
     /// Forgets a session; gives what it was.
-    pub(super) fn close(&mut self, id: u32) -> Option<(u16, Box<State>)> {
+    pub(super) fn close(&mut self, id: u64) -> Option<(u16, Box<State>)> {
         let place = self.names.remove(&id)?;
         let state = self.places.get_mut(usize::from(place))?.take()?;
         self.free.push_back(place);
@@ -119,7 +119,7 @@ impl Sessions {
     }
 
     /// The session that its caller calls so.
-    pub(super) fn named(&mut self, id: u32) -> Option<(u16, &mut State)> {
+    pub(super) fn named(&mut self, id: u64) -> Option<(u16, &mut State)> {
         let place = *self.names.get(&id)?;
         self.get(place).map(|state| (place, state))
     }
