@@ -144,7 +144,11 @@ pub async fn run(session: Session, signals: Signals, control: Control, commands:
     let tracker = TaskTracker::new();
     let pump = tracker.spawn(sink::pump(receiver, sinks));
     let signals = tracker.spawn(signals.tell(control));
-    let summary = run::run(start).await;
+    // On a worker, beside the runs: whoever waits outside of them is woken by a system call each time.
+    let summary = match tracker.spawn(run::run(start)).await {
+        Ok(summary) => summary,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    };
     // The last sender is gone: the pump ends once every sink has had its say.
     let _ = pump.await;
     if let Some(state) = state.filter(|state| !state.flush(LAST_WRITES)) {

@@ -47,8 +47,30 @@ struct Entry {
     /// Tells this job from an earlier one of the same name.
     id: u64,
     kind: Box<str>,
+    at_hand: AtHand,
     /// The rendered labels that all its series begin with.
     fixed: Arc<str>,
+}
+
+/// The first series of a job that were asked for: each run asks for the same few, which need not be looked for among those
+/// of all jobs. Locked before the registry.
+type AtHand = Arc<Mutex<Vec<Asked>>>;
+
+/// So many series of a job are at hand.
+const MOST_AT_HAND: usize = 24;
+
+#[derive(Debug)]
+struct Asked {
+    metric: &'static str,
+    values: Box<[Box<str>]>,
+    series: Series,
+}
+
+impl Asked {
+    fn is(&self, metric: &Metric, values: &[&str]) -> bool {
+        let pairs = || self.values.iter().zip(values);
+        self.metric == metric.name && pairs().all(|(known, value)| **known == **value)
+    }
 }
 
 #[derive(Debug)]
@@ -84,21 +106,22 @@ impl Registry {
         if inner.jobs.get(name).is_some_and(|entry| *entry.kind != *kind) {
             inner.remove(name);
         }
-        let id = match inner.jobs.get(name) {
+        let (id, at_hand) = match inner.jobs.get(name) {
             Some(entry) => {
-                let id = entry.id;
+                let known = (entry.id, entry.at_hand.clone());
                 inner.relabel(name, &fixed);
-                id
+                known
             }
             None => inner.add(name, kind, fixed.into()),
         };
-        Meters { registry: self.clone(), job: name.clone(), id }
+        Meters { registry: self.clone(), job: name.clone(), id, at_hand }
     }
 
     /// The handle of a job that is in the registry now.
     pub fn find(self: &Arc<Self>, name: &Arc<str>) -> Option<Meters> {
-        let id = self.lock().jobs.get(name)?.id;
-        Some(Meters { registry: self.clone(), job: name.clone(), id })
+        let inner = self.lock();
+        let Entry { id, at_hand, .. } = inner.jobs.get(name)?;
+        Some(Meters { registry: self.clone(), job: name.clone(), id: *id, at_hand: at_hand.clone() })
     }
 
     /// Drops every series of a job.
@@ -138,10 +161,11 @@ impl Registry {
 const PART: usize = 500;
 
 impl Inner {
-    fn add(&mut self, name: &Arc<str>, kind: &str, fixed: Arc<str>) -> u64 {
+    fn add(&mut self, name: &Arc<str>, kind: &str, fixed: Arc<str>) -> (u64, AtHand) {
         self.last_id += 1;
-        self.jobs.insert(name.clone(), Entry { id: self.last_id, kind: kind.into(), fixed });
-        self.last_id
+        let (id, at_hand) = (self.last_id, AtHand::default());
+        self.jobs.insert(name.clone(), Entry { id, kind: kind.into(), fixed, at_hand: at_hand.clone() });
+        (id, at_hand)
     }
 
     fn remove(&mut self, job: &str) {
@@ -199,6 +223,7 @@ pub struct Meters {
     registry: Arc<Registry>,
     job: Arc<str>,
     id: u64,
+    at_hand: AtHand,
 }
 
 impl Meters {
@@ -231,10 +256,12 @@ impl Meters {
 
     /// Drops all of this job's series of a metric, such as those of an interface that is gone.
     pub fn clear(&self, metric: &'static Metric) {
+        let mut at_hand = self.at_hand();
         let mut inner = self.registry.lock();
         if !self.is_current(&inner) {
             return;
         }
+        at_hand.retain(|asked| asked.metric != metric.name);
         let series = inner.families.get_mut(metric.name).and_then(|family| family.jobs.remove(&self.job));
         inner.count -= series.map_or(0, |series| series.len());
     }
@@ -243,12 +270,30 @@ impl Meters {
         inner.jobs.get(&self.job).is_some_and(|entry| entry.id == self.id)
     }
 
+    fn at_hand(&self) -> MutexGuard<'_, Vec<Asked>> {
+        self.at_hand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn series(&self, metric: &'static Metric, values: &[&str]) -> Series {
         debug_assert_eq!(metric.labels.len(), values.len(), "{}", metric.name);
+        let mut at_hand = self.at_hand();
+        if let Some(asked) = at_hand.iter().find(|asked| asked.is(metric, values)) {
+            return asked.series.clone();
+        }
+        let found = self.find(metric, values);
+        if let Some(series) = &found
+            && at_hand.len() < MOST_AT_HAND
+        {
+            let values = values.iter().map(|value| Box::from(*value)).collect();
+            at_hand.push(Asked { metric: metric.name, values, series: series.clone() });
+        }
+        found.unwrap_or_else(|| fresh(metric))
+    }
+
+    /// A series of the registry; `None` where there is no room for it, or its job has left.
+    fn find(&self, metric: &'static Metric, values: &[&str]) -> Option<Series> {
         let mut inner = self.registry.lock();
-        let Some(entry) = inner.jobs.get(&self.job).filter(|entry| entry.id == self.id) else {
-            return fresh(metric);
-        };
+        let entry = inner.jobs.get(&self.job).filter(|entry| entry.id == self.id)?;
         let mut labels = entry.fixed.to_string();
         for (name, value) in metric.labels.iter().zip(values) {
             text::write_label(&mut labels, name, value);
@@ -257,16 +302,16 @@ impl Meters {
         let family =
             inner.families.entry(metric.name).or_insert_with(|| Family { metric, jobs: BTreeMap::new() });
         if let Some(known) = family.jobs.get(&self.job).and_then(|series| series.get(&labels)) {
-            return known.clone();
+            return Some(known.clone());
         }
         if full {
             self.registry.dropped.inc();
-            return fresh(metric);
+            return None;
         }
         let series = fresh(metric);
         family.jobs.entry(self.job.clone()).or_default().insert(labels, series.clone());
         inner.count += 1;
-        series
+        Some(series)
     }
 }
 

@@ -66,6 +66,21 @@ fn what_a_removed_job_still_counts_is_not_shown() {
 }
 
 #[test]
+fn a_cleared_series_begins_anew_and_is_shown_also_where_it_was_at_hand() {
+    let registry = Registry::new(100);
+    let ours = registry.job(&"a".into(), "ping", []);
+    let theirs = registry.find(&"a".into()).unwrap();
+    for number in 0..2 * MOST_AT_HAND {
+        ours.counter(&RUNS, &[&number.to_string()]).inc();
+    }
+    theirs.clear(&RUNS);
+    assert_eq!(text(&registry), "");
+    ours.counter(&RUNS, &["0"]).add(7);
+    theirs.counter(&RUNS, &["0"]).inc();
+    assert!(text(&registry).ends_with("target=\"0\"} 8\n"), "{}", text(&registry));
+}
+
+#[test]
 fn new_labels_move_to_the_series_of_a_job_and_keep_its_counts() {
     let registry = Registry::new(10);
     let old = registry.job(&"a".into(), "ping", [("site", "x")]);

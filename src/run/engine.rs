@@ -33,6 +33,9 @@ const NAP: Duration = Duration::from_secs(1);
 /// A turn that comes later than this after the one before: the process was stopped or the machine asleep.
 const STALL: SignedDuration = SignedDuration::from_secs(2);
 
+/// After a start others may wait this long, so that those of a crowd share a waking; one start alone is not late by it.
+const REST: Duration = Duration::from_millis(2);
+
 /// How many jobs one turn looks at, so that what ends or comes meanwhile need not wait for a crowd.
 const CROWD: usize = 256;
 
@@ -166,7 +169,8 @@ impl Engine {
         }
         self.last_turn = now;
         self.release_touched();
-        for _ in 0..CROWD {
+        let mut rest = Duration::ZERO;
+        for turn in 0..CROWD {
             let Some(Reverse((at, id))) = self.heap.peek().copied().filter(|Reverse((at, _))| *at <= now)
             else {
                 break;
@@ -174,6 +178,8 @@ impl Engine {
             self.heap.pop();
             if self.slots.get(&id).is_some_and(|slot| slot.wake == Some(at)) {
                 self.attend(id, now);
+                // What is due beyond a crowd waits for no rest.
+                rest = if turn + 1 < CROWD { REST } else { Duration::ZERO };
             }
         }
         if self.is_once() {
@@ -182,7 +188,7 @@ impl Engine {
         let now = self.timeline.now();
         let next =
             self.heap.peek().map(|Reverse((at, _))| at.duration_since(now).try_into().unwrap_or_default());
-        next.map_or(NAP, |next: Duration| next.min(NAP))
+        next.map_or(NAP, |next: Duration| next.clamp(rest, NAP))
     }
 
     fn attend(&mut self, id: SlotId, now: Timestamp) {

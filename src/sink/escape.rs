@@ -3,6 +3,7 @@
 
 use std::{borrow::Cow, fmt::Write as _};
 
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 /// So many characters of a text that a peer may have made are kept.
@@ -50,15 +51,20 @@ pub fn sentence(text: &str) -> Cow<'_, str> {
     clean(text, SENTENCE)
 }
 
-/// A record with every text in it escaped and cut.
-pub fn clean_value(value: &Value) -> Value {
-    match value {
-        Value::String(text) => Value::String(peer(text).into_owned()),
-        Value::Array(items) => items.iter().map(clean_value).collect(),
-        Value::Object(entries) => {
-            entries.iter().map(|(key, value)| (peer(key).into_owned(), clean_value(value))).collect()
+/// A value with every text in it escaped and cut, as it is serialized.
+#[derive(Clone, Copy, Debug)]
+pub struct Clean<'a>(pub &'a Value);
+
+impl Serialize for Clean<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::String(text) => serializer.serialize_str(&peer(text)),
+            Value::Array(items) => serializer.collect_seq(items.iter().map(Clean)),
+            Value::Object(fields) => {
+                serializer.collect_map(fields.iter().map(|(key, value)| (peer(key), Clean(value))))
+            }
+            other => other.serialize(serializer),
         }
-        other => other.clone(),
     }
 }
 
@@ -112,6 +118,7 @@ mod tests {
     #[test]
     fn a_record_is_cleaned_to_its_leaves() {
         let value = serde_json::json!({ "a": ["\u{1b}", { "b\n": "c" }, 1, null] });
-        assert_eq!(clean_value(&value), serde_json::json!({ "a": ["\\u{1b}", { "b\\u{a}": "c" }, 1, null] }));
+        let cleaned = serde_json::to_value(Clean(&value)).unwrap();
+        assert_eq!(cleaned, serde_json::json!({ "a": ["\\u{1b}", { "b\\u{a}": "c" }, 1, null] }));
     }
 }

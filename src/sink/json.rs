@@ -8,7 +8,7 @@ use super::{
     file::{Output, Written},
     line::Pretty,
     queue::Queue,
-    record::{self, diagnostic, is_step, level, record},
+    record::{self, diagnostic, is_step, level},
 };
 use crate::event::Event;
 
@@ -93,7 +93,7 @@ impl Diagnostics {
         }
         let now = Timestamp::now();
         if self.json {
-            self.queue.push(&escape::json_line(&diagnostic(level, message, now)));
+            self.queue.push(&diagnostic(level, message, now));
         } else {
             self.queue.push(&format!("{now:.0} {level}: {}", escape::sentence(message)));
         }
@@ -119,9 +119,9 @@ impl Results {
 impl Sink for Results {
     fn event(&mut self, event: &Event) {
         if !is_step(event)
-            && let Some(record) = record(event)
+            && let Some(record) = record::line(event)
         {
-            self.lines.push_str(&escape::json_line(&record));
+            self.lines.push_str(&record);
             self.lines.push('\n');
         }
     }

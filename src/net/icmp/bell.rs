@@ -46,10 +46,12 @@ impl Bell {
         }
     }
 
-    /// Nobody holds this session any more.
-    pub(super) fn close(&self, session: u64) {
+    /// Nobody holds this session any more; `wakes`: a sleeping prober is to know at once.
+    pub(super) fn close(&self, session: u64, wakes: bool) {
         self.shared.closed.lock().unwrap_or_else(PoisonError::into_inner).push(session);
-        self.ring();
+        if wakes {
+            self.ring();
+        }
     }
 }
 
@@ -102,10 +104,15 @@ mod tests {
         assert!(is_rung(&ear));
         ear.wake();
         assert!(!is_rung(&ear));
-        bell.close(7);
+        bell.close(7, true);
         assert!(!ear.fall_asleep());
         ear.wake();
         assert_eq!(ear.closed(), [7]);
+        assert!(ear.fall_asleep());
+        bell.close(8, false);
+        assert!(!is_rung(&ear));
+        ear.wake();
+        assert_eq!(ear.closed(), [8]);
         drop(bell);
         assert!(is_rung(&ear));
     }

@@ -27,12 +27,12 @@ use std::{
     io,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 use bell::Bell;
 pub use failure::Failure;
@@ -50,6 +50,8 @@ pub struct Session {
     handle: Handle,
     events: mpsc::Receiver<Vec<Event>>,
     counts: Arc<Counts>,
+    /// Probes that have not come to their end.
+    open: AtomicUsize,
 }
 
 /// What is kept of a running prober thread.
@@ -82,8 +84,9 @@ impl Probers {
         let (sender, events) = mpsc::channel(QUEUE);
         let counts = Arc::new(Counts::default());
         let open = Command::Open { id, options, events: sender, counts: counts.clone() };
-        let session = Session { id, handle, events, counts };
-        session.command(open).await.map_err(|source| Error::Icmp { source })?;
+        let session = Session { id, handle, events, counts, open: AtomicUsize::new(0) };
+        // The prober need not wake for it: it takes commands in order, and the first probes ring.
+        session.command(open, false).await.map_err(|source| Error::Icmp { source })?;
         Ok(session)
     }
 
@@ -176,13 +179,17 @@ impl Session {
     ///
     /// The caller bounds how many are on their way: each probe waits in memory until its end.
     pub async fn submit(&self, probes: Vec<Probe>) -> Result<(), Error> {
-        let sent = self.command(Command::Probes { id: self.id, probes }).await;
+        let count = probes.len();
+        let sent = self.command(Command::Probes { id: self.id, probes }, true).await;
+        self.open.fetch_add(count, Ordering::Relaxed);
         sent.map_err(|source| Error::Icmp { source })
     }
 
     /// Waits for what becomes of probes. Safe to abandon and call again.
     pub async fn next(&mut self) -> Result<Vec<Event>, Error> {
-        self.events.recv().await.ok_or_else(|| Error::Icmp { source: stopped() })
+        let events = self.events.recv().await.ok_or_else(|| Error::Icmp { source: stopped() })?;
+        *self.open.get_mut() -= events.iter().filter(|event| event.what != What::Extra).count();
+        Ok(events)
     }
 
     /// What it has counted so far.
@@ -190,7 +197,19 @@ impl Session {
         &self.counts
     }
 
-    async fn command(&self, command: Command) -> io::Result<()> {
+    async fn command(&self, command: Command, rings: bool) -> io::Result<()> {
+        let command = match self.handle.commands.try_send(command) {
+            Err(TrySendError::Full(command)) => command,
+            Err(TrySendError::Closed(_)) => return Err(stopped()),
+            Ok(()) => {
+                if rings {
+                    self.handle.bell.ring();
+                }
+                return Ok(());
+            }
+        };
+        // What fills the queue may not have rung.
+        self.handle.bell.ring();
         self.handle.commands.send(command).await.map_err(|_| stopped())?;
         self.handle.bell.ring();
         Ok(())
@@ -199,7 +218,8 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.handle.bell.close(self.id);
+        // What is still on its way keeps others from sending; without it the end can wait for the next waking.
+        self.handle.bell.close(self.id, *self.open.get_mut() > 0);
     }
 }
 

@@ -165,7 +165,7 @@ impl Sink for Keeper {
             Event::RunFinished(run) => {
                 if let Some(known) = inner.job(&run.job) {
                     known.finished(run);
-                    inner.recent.push(&run.job.name, &record::run_fields(run, false));
+                    inner.recent.push(&run.job.name, record::run_fields(run).into());
                 }
             }
             _ => {}

@@ -22,10 +22,10 @@ pub(super) struct Recent {
 }
 
 impl Recent {
-    pub(super) fn push(&mut self, job: &Arc<str>, run: &Value) {
+    pub(super) fn push(&mut self, job: &Arc<str>, run: Box<str>) {
         self.last += 1;
         let runs = self.runs.entry(job.clone()).or_default();
-        runs.push_back((self.last, run.to_string().into()));
+        runs.push_back((self.last, run));
         self.order.insert(self.last, job.clone());
         if runs.len() > A_JOB
             && let Some((oldest, _)) = runs.pop_front()
@@ -64,8 +64,8 @@ mod tests {
     #[test]
     fn a_job_keeps_its_last_twenty() {
         let mut recent = Recent::default();
-        for number in 0..100 {
-            recent.push(&"a".into(), &number.into());
+        for number in 0..100_u64 {
+            recent.push(&"a".into(), number.to_string().into());
         }
         assert_eq!(of(&recent, "a"), (80..100).rev().collect::<Vec<u64>>());
         assert_eq!(recent.order.len(), A_JOB);
@@ -76,7 +76,7 @@ mod tests {
         let mut recent = Recent::default();
         let names: Vec<Arc<str>> = (0..IN_ALL + 5).map(|number| number.to_string().into()).collect();
         for name in &names {
-            recent.push(name, &1.into());
+            recent.push(name, "1".into());
         }
         assert_eq!(recent.order.len(), IN_ALL);
         assert!(of(&recent, "4").is_empty());
