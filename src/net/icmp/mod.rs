@@ -96,7 +96,9 @@ impl Probers {
         peer: Peer,
         timeout: Duration,
     ) -> Result<Result<Duration, Failure>, Error> {
-        let mut session = self.open(peer.address.is_ipv6(), Options::new(timeout)).await?;
+        // A second echo would end after the timeout: who asks once is told of a loss here instead.
+        let options = Options { resends: 0, ..Options::new(timeout) };
+        let mut session = self.open(peer.address.is_ipv6(), options).await?;
         session.submit(vec![Probe { index: 0, peer }]).await?;
         loop {
             for event in session.next().await? {

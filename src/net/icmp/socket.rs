@@ -32,7 +32,7 @@ use crate::{
 pub struct IcmpSocket {
     socket: Socket,
     v6: bool,
-    raw: bool,
+    kind: Type,
     numbered: bool,
     dont_fragment: bool,
     witness: Option<Socket>,
@@ -77,18 +77,18 @@ impl IcmpSocket {
             if v6 { (Domain::IPV6, Protocol::ICMPV6) } else { (Domain::IPV4, Protocol::ICMPV4) };
         let raw = rights::with(Right::NetRaw, || Socket::new(domain, Type::RAW, Some(protocol)));
         let opened = match raw {
-            Ok(socket) => Ok((socket, true)),
+            Ok(socket) => Ok((socket, Type::RAW)),
             Err(error) if reason_of(&error) == Reason::Permission => {
                 Socket::new(domain, Type::DGRAM, Some(protocol))
-                    .map(|socket| (socket, false))
+                    .map(|socket| (socket, Type::DGRAM))
                     .map_err(|_| error)
             }
             Err(error) => Err(error),
         };
-        let (socket, raw) = opened.map_err(|source| Error::Icmp { source })?;
+        let (socket, kind) = opened.map_err(|source| Error::Icmp { source })?;
         let numbered = sys::icmp::takes_stamp_numbers();
         let mut open =
-            Self { socket, v6, raw, numbered, dont_fragment: false, witness: None, drops: 0, lost: 0 };
+            Self { socket, v6, kind, numbered, dont_fragment: false, witness: None, drops: 0, lost: 0 };
         open.set_up(tag).map_err(|source| Error::Icmp { source })?;
         Ok(open)
     }
@@ -103,15 +103,15 @@ impl IcmpSocket {
             setsockopt(socket, sockopt::Ipv4RecvErr, &true)?;
             setsockopt(socket, sockopt::Ipv4RecvTtl, &true)?;
         }
-        match (self.raw, self.v6) {
+        match (self.is_raw(), self.v6) {
             (true, false) => sys::icmp::only_echo_replies(socket)?,
             (true, true) => sys::icmp::only_echo_replies_v6(socket)?,
             (false, _) => {}
         }
-        if self.raw {
+        if self.is_raw() {
             socket.attach_filter(&filter(self.v6, tag))?;
         }
-        if self.raw && self.v6 {
+        if self.is_raw() && self.v6 {
             self.witness = Some(witness()?);
         }
         sys::icmp::stamp(socket, true)?;
@@ -128,12 +128,12 @@ impl IcmpSocket {
 
     /// Which bits of identifier and sequence number are ours to choose: a ping socket's identifier is the kernel's.
     pub fn id_seq_mask(&self) -> u32 {
-        if self.raw { u32::MAX } else { 0xffff }
+        if self.is_raw() { u32::MAX } else { 0xffff }
     }
 
     /// Whether it is a raw socket rather than a ping socket.
     pub fn is_raw(&self) -> bool {
-        self.raw
+        self.kind == Type::RAW
     }
 
     /// Whether packets take the numbers of their stamps with them, rather than that the kernel counts them.
@@ -201,7 +201,7 @@ impl IcmpSocket {
         if message.is_cut {
             return None;
         }
-        let strip = self.raw && !self.v6;
+        let strip = self.is_raw() && !self.v6;
         let inner = if strip { packet::strip_ipv4(message.bytes)?.0 } else { message.bytes };
         let mut echo = packet::parse_reply(self.v6, inner)?;
         echo.id_seq &= self.id_seq_mask();
