@@ -1,6 +1,6 @@
 //! What the registry promises: order, labels that follow a job, and no trace of one that is gone.
 
-use super::*;
+use super::{meters::MOST_AT_HAND, *};
 
 const RUNS: Metric = Metric::counter("netjobs_test_total", &["target"], "A test.");
 const TIMES: Metric = Metric::histogram("netjobs_test_seconds", &[], &[0.1, 1.0], "A test.");

@@ -33,7 +33,7 @@ const NAP: Duration = Duration::from_secs(1);
 /// A turn that comes later than this after the one before: the process was stopped or the machine asleep.
 const STALL: SignedDuration = SignedDuration::from_secs(2);
 
-/// After a start others may wait this long, so that those of a crowd share a waking; one start alone is not late by it.
+/// After a start others may wait this long, so that a crowd shares a waking; one start alone is not late by it.
 const REST: Duration = Duration::from_millis(2);
 
 /// How many jobs one turn looks at, so that what ends or comes meanwhile need not wait for a crowd.
@@ -129,11 +129,6 @@ impl Engine {
         self.next_slot
     }
 
-    /// What a job that is new in the plan remembers of an earlier time.
-    pub(super) fn memory_of(&self, job: &Job) -> Memory {
-        Memory::of(self.world.shared.state.as_ref(), job.name.as_str(), job.room.facts().name)
-    }
-
     /// Sets jobs going that were put into the plan: services first.
     pub(super) fn set_off(&mut self, ids: &[SlotId]) {
         let now = self.timeline.now();
@@ -170,7 +165,7 @@ impl Engine {
         self.last_turn = now;
         self.release_touched();
         let mut rest = Duration::ZERO;
-        for turn in 0..CROWD {
+        for _ in 0..CROWD {
             let Some(Reverse((at, id))) = self.heap.peek().copied().filter(|Reverse((at, _))| *at <= now)
             else {
                 break;
@@ -178,17 +173,16 @@ impl Engine {
             self.heap.pop();
             if self.slots.get(&id).is_some_and(|slot| slot.wake == Some(at)) {
                 self.attend(id, now);
-                // What is due beyond a crowd waits for no rest.
-                rest = if turn + 1 < CROWD { REST } else { Duration::ZERO };
+                rest = REST;
             }
         }
         if self.is_once() {
             self.turn_once();
         }
-        let now = self.timeline.now();
-        let next =
-            self.heap.peek().map(|Reverse((at, _))| at.duration_since(now).try_into().unwrap_or_default());
-        next.map_or(NAP, |next: Duration| next.clamp(rest, NAP))
+        let Some(Reverse((at, _))) = self.heap.peek() else { return NAP };
+        let next: Duration = at.duration_since(self.timeline.now()).try_into().unwrap_or_default();
+        // What is left of a crowd waits for no rest.
+        if next.is_zero() { next } else { next.clamp(rest, NAP) }
     }
 
     fn attend(&mut self, id: SlotId, now: Timestamp) {

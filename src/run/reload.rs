@@ -66,6 +66,11 @@ impl Reloads {
 }
 
 impl Engine {
+    /// What a job that is new in the plan remembers of an earlier time.
+    pub(super) fn memory_of(&self, job: &Job) -> Memory {
+        Memory::of(self.world.shared.state.as_ref(), job.name.as_str(), job.room.facts().name)
+    }
+
     /// Somebody asks for a reload.
     pub(super) fn reload(&mut self, reply: Reply) {
         if self.stopping {

@@ -88,16 +88,20 @@ impl Tally {
     /// Nothing has been sent of `count` echoes.
     pub(super) fn new(label: String, family: &'static str, count: u32, meters: &Meters) -> Self {
         let series = Series::new(meters, &[&label, family]);
-        Self { ends: vec![End::Open; count as usize], meters: series, ..Self::unmetered(label, family) }
+        Self { ends: vec![End::Open; count as usize], ..Self::counting(label, family, series) }
     }
 
     /// Nothing will be sent.
     pub(super) fn unmetered(label: String, family: &'static str) -> Self {
+        Self::counting(label, family, Series::hidden())
+    }
+
+    fn counting(label: String, family: &'static str, meters: Series) -> Self {
         Self {
             label,
             family,
             ends: vec![],
-            meters: Series::hidden(),
+            meters,
             rtt: Rtt::default(),
             stamped: 0,
             previous: None,

@@ -199,21 +199,16 @@ impl Session {
         &self.counts
     }
 
-    async fn command(&self, command: Command, rings: bool) -> io::Result<()> {
-        let command = match self.handle.commands.try_send(command) {
-            Err(TrySendError::Full(command)) => command,
-            Err(TrySendError::Closed(_)) => return Err(stopped()),
-            Ok(()) => {
-                if rings {
-                    self.handle.bell.ring();
-                }
-                return Ok(());
-            }
-        };
-        // What fills the queue may not have rung.
-        self.handle.bell.ring();
-        self.handle.commands.send(command).await.map_err(|_| stopped())?;
-        self.handle.bell.ring();
+    /// Queues a command; the prober is woken where the command is urgent or the queue full of others.
+    async fn command(&self, command: Command, is_urgent: bool) -> io::Result<()> {
+        let (commands, bell) = (&self.handle.commands, &self.handle.bell);
+        if let Err(TrySendError::Full(command) | TrySendError::Closed(command)) = commands.try_send(command) {
+            bell.ring();
+            commands.send(command).await.map_err(|_| stopped())?;
+            bell.ring();
+        } else if is_urgent {
+            bell.ring();
+        }
         Ok(())
     }
 }
