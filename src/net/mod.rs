@@ -71,6 +71,12 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// No TCP port is free to ask from.
+    #[error("find a free TCP port: {source}")]
+    NoPort {
+        /// What the system says.
+        source: io::Error,
+    },
     /// There is no such interface.
     #[error("no interface `{name}`")]
     NoInterface {
@@ -93,6 +99,7 @@ impl Error {
         match self {
             Self::Resolve { .. } => Reason::Dns,
             Self::NoInterface { .. } => Reason::NoInterface,
+            Self::NoPort { .. } => Reason::Resources,
             Self::Bind { source, .. }
             | Self::Open { source, .. }
             | Self::Icmp { source }
@@ -116,6 +123,9 @@ impl Error {
             }
             (Self::Resolve { .. }, _) => {
                 Some("correct the name, or write an address; `getent ahosts NAME` asks the same way")
+            }
+            (Self::NoPort { .. }, _) => {
+                Some("end what holds them, see `ss -tan`, or widen net.ipv4.ip_local_port_range")
             }
             (Self::NoInterface { .. }, _) => Some("`ip link` lists the interfaces of this machine"),
             (Self::Icmp { .. }, Reason::Permission) => Some(icmp::CURE),
