@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn a_job_is_a_row_of_what_it_would_do() {
         let ping = "every: 10s, ping: { host: db, count: 3 }";
-        check(ping, ["a", "ping", "1, 1 name", "≤ 3", "2.00 s to 5.00 s", "360", "icmp"]);
+        check(ping, ["a", "ping", "1, 1 name", "≤ 3", "2.00 s to 9.00 s", "360", "icmp"]);
         let sweep = "every: 1d, sweep: { targets: 10.0.0.0/24, method: icmp }";
         check(sweep, ["a", "sweep", "254", "≤ 508", "1.27 s to 4.54 s", "0.042", "icmp"]);
         check("forward: { listen: 1, to: 'b:1' }", ["a", "forward", "", "", "", "service", ""]);
