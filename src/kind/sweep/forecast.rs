@@ -171,13 +171,13 @@ pub(super) fn durations(sweep: &Sweep, method: Method, set: &AddressSet, names: 
     let v4 = set.ranges().any(|(first, _)| first.is_ipv4());
     let both = v4 && set.ranges().any(|(first, _)| !first.is_ipv4());
     // With both families, each session has half of the rate.
-    let share = if both && !matches!(method, Method::Tcp(_)) { 2.0 } else { 1.0 };
+    let halves = if both && !matches!(method, Method::Tcp(_)) { 2.0 } else { 1.0 };
     let pass = |at_once: f64, fastest: f64| match sweep.rate {
         Rate::Max => count / fastest.min(at_once),
         Rate::Limited(rate) => {
             let waiting = if sweep.order == Order::Plain { hosts::neighbours(set) } else { 0 };
             let network = shard.count(densest(set).max(waiting)) as f64 / drive::NETWORK_RATE;
-            (share * count / rate.0.min(at_once)).max(network)
+            (halves * count / rate.0.min(at_once)).max(network)
         }
     };
     let at_once = drive::most_unanswered(method, sweep.rate) / sweep.timeout.as_secs_f64();
