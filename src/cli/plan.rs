@@ -15,7 +15,7 @@ use crate::{
     exit::Code,
     job::Job,
     kind::forecast::{Forecast, Surroundings},
-    net::interface::{self, Interface},
+    net::{self, interface},
     outcome,
     plan::Timetable,
     sink::units,
@@ -36,7 +36,7 @@ Examples:
   netjobs plan jobs --json | jq -s 'map(.packets_max // 0) | add'
 
 Packets are the most there can be: every host asked in every pass, and of hosts on this machine's
-own links the kernel's questions for their hardware addresses.")]
+own links the questions for their hardware addresses.")]
 pub struct Plan {
     /// Job files, or folders of them; default: `./jobs`, else the built-in demo
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
@@ -69,10 +69,11 @@ impl Plan {
             Err(error) => return out::fail(Code::Failed, format_args!("read the interfaces: {error}")),
         };
         let mut refused = predict::all(&loaded.jobs);
-        let (icmp, neighbours) = (predict::may_send_icmp(), neighbours());
+        let (icmp, raw, neighbours) = (predict::may_send_icmp(), net::syn::is_allowed(), neighbours());
         let rows = loaded.jobs.iter().map(|job| {
             let notes = refused.extract_if(.., |one| one.job == job.name.as_str()).collect();
-            row(job, &interfaces, icmp, neighbours, notes)
+            let around = Surroundings { interfaces: &interfaces, base: &job.base, icmp, raw, neighbours };
+            row(job, &around, notes)
         });
         let rows: Vec<Row> = rows.collect();
         let text = if self.json { lines(&rows, icmp) } else { table(&rows) };
@@ -87,18 +88,11 @@ fn neighbours() -> u64 {
     shown.ok().and_then(|limit| limit.trim().parse().ok()).unwrap_or(1024)
 }
 
-fn row<'a>(
-    job: &'a Job,
-    interfaces: &[Interface],
-    icmp: bool,
-    neighbours: u64,
-    mut notes: Vec<Prediction>,
-) -> Row<'a> {
-    let around = Surroundings { interfaces, base: &job.base, icmp, neighbours };
+fn row<'a>(job: &'a Job, around: &Surroundings, mut notes: Vec<Prediction>) -> Row<'a> {
     let mut say = |message: String, hint: String| {
         notes.push(Prediction { job: job.name.to_string(), place: job.place.clone(), message, hint });
     };
-    let forecast = job.room.forecast(&around).unwrap_or_else(|error| {
+    let forecast = job.room.forecast(around).unwrap_or_else(|error| {
         say(format!("{error}"), error.hint().unwrap_or_default().to_owned());
         None
     });
@@ -204,18 +198,23 @@ mod tests {
     use super::*;
     use crate::job::load::{Environment, load_texts};
 
+    fn around(job: &Job, icmp: bool) -> Surroundings<'_> {
+        Surroundings { interfaces: &[], base: &job.base, icmp, raw: true, neighbours: 1024 }
+    }
+
     #[track_caller]
     fn check(job: &str, wanted: [&str; 7]) {
         let text = format!("jobs:\n  - {{ name: a, {job} }}\n");
         let loaded = load_texts(&[("a.yaml", &text)], &Environment::new("here", |_| None));
         assert!(!loaded.report.has_errors(), "{}", loaded.report.render(false));
-        assert_eq!(cells(&row(&loaded.jobs[0], &[], true, 1024, vec![])), wanted);
+        let job = &loaded.jobs[0];
+        assert_eq!(cells(&row(job, &around(job, true), vec![])), wanted);
     }
 
     #[test]
     fn a_job_is_a_row_of_what_it_would_do() {
         let ping = "every: 10s, ping: { host: db, count: 3 }";
-        check(ping, ["a", "ping", "1, 1 name", "≤ 3", "2.00 s to 5.00 s", "360", "icmp"]);
+        check(ping, ["a", "ping", "1, 1 name", "≤ 3", "2.00 s to 9.00 s", "360", "icmp"]);
         let sweep = "every: 1d, sweep: { targets: 10.0.0.0/24, method: icmp }";
         check(sweep, ["a", "sweep", "254", "≤ 508", "1.27 s to 4.54 s", "0.042", "icmp"]);
         check("forward: { listen: 1, to: 'b:1' }", ["a", "forward", "", "", "", "service", ""]);
@@ -226,7 +225,8 @@ mod tests {
     fn a_line_for_programs_says_whether_the_right_is_there() {
         let text = "jobs:\n  - { name: a, every: 1h, sweep: { targets: 8.8.8.8, method: icmp } }\n";
         let loaded = load_texts(&[("a.yaml", text)], &Environment::new("here", |_| None));
-        let row = row(&loaded.jobs[0], &[], false, 1024, vec![]);
+        let job = &loaded.jobs[0];
+        let row = row(job, &around(job, false), vec![]);
         let line = line(&row, false);
         assert_eq!((&line["permitted"], &line["starts_per_hour"]), (&false.into(), &1.0.into()));
         assert_eq!(line["notes"][0]["message"], "1 of the targets are public addresses");

@@ -14,6 +14,8 @@ pub struct Surroundings<'a> {
     pub base: &'a Path,
     /// Whether this process may send ICMP.
     pub icmp: bool,
+    /// Whether this process may open raw sockets.
+    pub raw: bool,
     /// How many neighbours the kernel keeps at most, those of IPv4: `gc_thresh3`.
     pub neighbours: u64,
 }
@@ -27,7 +29,7 @@ pub struct Forecast {
     pub ipv6: u128,
     /// Names that are looked up when it runs; each counts as one target.
     pub names: u64,
-    /// Targets on this machine's own links, which its kernel asks for their hardware address first.
+    /// Targets on this machine's own links, which are asked for their hardware address first.
     pub on_link: u128,
     /// The most packets of all sorts.
     pub packets: u128,

@@ -67,6 +67,11 @@ pub trait Kind: DeserializeOwned + JsonSchema + Debug + Send + Sync {
         None
     }
 
+    /// How much longer than that a run may take where networks are as no file says; for the default `run_timeout`.
+    fn longer(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Whether `run_timeout` does not apply: a service, or a kind with its own patience.
     fn is_unbounded(&self) -> bool {
         Self::SERVICE
@@ -152,6 +157,10 @@ pub trait Room: Debug + Send + Sync {
     }
     /// See [`Kind::longest`].
     fn longest(&self) -> Option<Duration>;
+    /// See [`Kind::longer`].
+    fn longer(&self) -> Duration {
+        Duration::ZERO
+    }
     /// See [`Kind::is_unbounded`].
     fn is_unbounded(&self) -> bool;
     /// See [`Kind::needs_icmp`].

@@ -62,6 +62,9 @@ macro_rules! kinds {
             fn longest(&self) -> Option<Duration> {
                 match self { $(Self::$type(room) => Kind::longest(room),)* }
             }
+            fn longer(&self) -> Duration {
+                match self { $(Self::$type(room) => Kind::longer(room),)* }
+            }
             fn is_unbounded(&self) -> bool {
                 match self { $(Self::$type(room) => Kind::is_unbounded(room),)* }
             }

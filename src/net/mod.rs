@@ -74,6 +74,12 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// No TCP port is free to ask from.
+    #[error("find a free TCP port: {source}")]
+    NoPort {
+        /// What the system says.
+        source: io::Error,
+    },
     /// There is no such interface.
     #[error("no interface `{name}`")]
     NoInterface {
@@ -102,6 +108,7 @@ impl Error {
         match self {
             Self::Resolve { .. } => Reason::Dns,
             Self::NoInterface { .. } | Self::NoAddress { .. } => Reason::NoInterface,
+            Self::NoPort { .. } => Reason::Resources,
             Self::Bind { source, .. }
             | Self::Open { source, .. }
             | Self::Icmp { source }
@@ -127,6 +134,9 @@ impl Error {
                 Some("correct the name, or write an address; `getent ahosts NAME` asks the same way")
             }
             (Self::NoAddress { .. }, _) => Some("`ip address` lists the addresses of this machine"),
+            (Self::NoPort { .. }, _) => {
+                Some("end what holds them, see `ss -tan`, or widen net.ipv4.ip_local_port_range")
+            }
             (Self::NoInterface { .. }, _) => Some("`ip link` lists the interfaces of this machine"),
             (Self::Icmp { .. }, Reason::Permission) => Some(icmp::CURE),
             (Self::Packet { .. }, Reason::Permission) => Some(neighbour::CURE),

@@ -125,7 +125,10 @@ fn run_timeout(common: &Common, job: &mut Job, is_default: &dyn Fn(&str) -> bool
             report.error("run_timeout", "a run that may take no time", Some("write a length, such as `30s`"));
         }
         (Some(_), _) => {}
-        (None, _) => job.run_timeout = Some(Timespan(sum.saturating_add(SLACK).max(LEAST))),
+        (None, _) => {
+            let longer = job.room.longer().saturating_mul(attempts);
+            job.run_timeout = Some(Timespan(sum.saturating_add(longer).saturating_add(SLACK).max(LEAST)));
+        }
     }
 }
 

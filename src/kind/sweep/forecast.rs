@@ -51,21 +51,40 @@ struct Foreseen {
 
 pub(super) fn forecast(sweep: &Sweep, around: &Surroundings) -> Result<Forecast, Error> {
     let Foreseen { set, names } = foresee(sweep, around)?;
-    let ipv4 = set.ranges().filter(|(first, _)| first.is_ipv4());
-    let ipv4 = AddressSet::new(ipv4).count();
-    let ipv6 = set.count() - ipv4;
-    let links = AddressSet::new(around.interfaces.iter().flat_map(links));
-    let on_link = set.count() - set.without(&links).count();
+    let shard = sweep.shard.unwrap_or_default();
+    // How many of its own there are among so many of all; addresses come in order, and names behind them.
+    let own = |range: std::ops::Range<u128>| shard.count(range.end) - shard.count(range.start);
+    let v4 = AddressSet::new(set.ranges().filter(|(first, _)| first.is_ipv4())).count();
+    let (ipv4, ipv6) = (own(0..v4), own(v4..set.count()));
+    let names = own(set.count()..set.count() + u128::from(names));
+    let far = set.without(&AddressSet::new(around.interfaces.iter().flat_map(links)));
+    let far =
+        far.ranges().filter_map(|(first, last)| Some(own(set.position(first)?..set.position(last)? + 1)));
+    let on_link = ipv4 + ipv6 - far.sum::<u128>();
     let method = match sweep.method {
         Method::Auto if around.icmp => Method::Icmp,
         Method::Auto => Method::Tcp(super::FALLBACK_PORT),
         chosen => chosen,
     };
-    let targets = set.count() + u128::from(names);
-    let passes = u128::from(sweep.passes.0);
-    let is_tcp = matches!(method, Method::Tcp(_));
-    let packets = passes * (targets - on_link + SOLICITATIONS * on_link);
-    let (shortest, longest) = durations(sweep, method, &set, names);
+    let names = u64::try_from(names).unwrap_or(u64::MAX);
+    let by_connections = matches!(method, Method::Tcp(_)) && !around.raw;
+    let twice = asked_twice(sweep, around, on_link);
+    let (first, far) = match (method, around.raw) {
+        (Method::Arp, _) => (on_link, 0),
+        (_, true) => (on_link, ipv4 + ipv6 + u128::from(names) - on_link),
+        (_, false) => (SOLICITATIONS * on_link, ipv4 + ipv6 + u128::from(names) - on_link),
+    };
+    let packets = u128::from(sweep.passes.0) * (first + twice + far);
+    let (mut shortest, mut longest) = durations(sweep, method, &set, names);
+    let waits = if around.raw { 0.0 } else { drive::slowest_unresolved(on_link as f64, sweep.timeout.0) };
+    longest = longest.saturating_add(super::seconds(waits).saturating_mul(sweep.passes.0));
+    if around.raw && on_link > 0 {
+        let rate = if let Rate::Limited(rate) = sweep.rate { rate.0 } else { FASTEST_MAX };
+        shortest = shortest.saturating_add(super::seconds(twice as f64 / rate));
+        // Hosts of links have had their passes before the others are asked.
+        let both = if far > 0 { sweep.passes.0 } else { 0 };
+        longest = longest.saturating_add(sweep.timeout.0.saturating_mul(both));
+    }
     let mut forecast = Forecast {
         ipv4,
         ipv6,
@@ -75,11 +94,21 @@ pub(super) fn forecast(sweep: &Sweep, around: &Surroundings) -> Result<Forecast,
         shortest,
         longest,
         method: method.to_string(),
-        open_files: is_tcp.then(|| u64::try_from(drive::most_connections()).unwrap_or(u64::MAX)),
+        open_files: by_connections.then(|| u64::try_from(drive::most_connections()).unwrap_or(u64::MAX)),
         notes: vec![],
     };
     forecast.notes = notes(sweep, around, &set, &forecast);
     Ok(forecast)
+}
+
+/// How many hosts of links are asked themselves, too, if their stations answer.
+fn asked_twice(sweep: &Sweep, around: &Surroundings, on_link: u128) -> u128 {
+    match sweep.method {
+        _ if !around.raw => 0,
+        Method::Arp => 0,
+        Method::Auto => on_link.min(u128::from(around.neighbours) * 3 / 4),
+        Method::Icmp | Method::Tcp(_) => on_link,
+    }
 }
 
 fn foresee(sweep: &Sweep, around: &Surroundings) -> Result<Foreseen, Error> {
@@ -136,25 +165,29 @@ fn broadcast(address: &Address) -> Option<Ipv4Addr> {
 }
 
 /// How long it takes where all answer at once, and where nobody does.
-fn durations(sweep: &Sweep, method: Method, set: &AddressSet, names: u64) -> (Duration, Duration) {
-    let count = set.count() as f64 + names as f64;
+pub(super) fn durations(sweep: &Sweep, method: Method, set: &AddressSet, names: u64) -> (Duration, Duration) {
+    let shard = sweep.shard.unwrap_or_default();
+    let count = shard.count(set.count() + u128::from(names)) as f64;
     let v4 = set.ranges().any(|(first, _)| first.is_ipv4());
     let both = v4 && set.ranges().any(|(first, _)| !first.is_ipv4());
     // With both families, each session has half of the rate.
-    let share = if both && !matches!(method, Method::Tcp(_)) { 2.0 } else { 1.0 };
+    let halves = if both && !matches!(method, Method::Tcp(_)) { 2.0 } else { 1.0 };
     let pass = |at_once: f64, fastest: f64| match sweep.rate {
         Rate::Max => count / fastest.min(at_once),
         Rate::Limited(rate) => {
             let waiting = if sweep.order == Order::Plain { hosts::neighbours(set) } else { 0 };
-            let network = densest(set).max(waiting) as f64 / drive::NETWORK_RATE;
-            (share * count / rate.0.min(at_once)).max(network)
+            let network = shard.count(densest(set).max(waiting)) as f64 / drive::NETWORK_RATE;
+            (halves * count / rate.0.min(at_once)).max(network)
         }
     };
     let at_once = drive::most_unanswered(method, sweep.rate) / sweep.timeout.as_secs_f64();
-    let seconds = |value: f64| Duration::try_from_secs_f64(value).unwrap_or(Duration::MAX);
+    // Nobody waits for the first.
+    let at_once_first = if let Rate::Limited(rate) = sweep.rate { 1.0 / rate.0 } else { 0.0 };
+    let seconds = |value: f64| super::seconds((value - at_once_first).max(0.0));
+    let passes = f64::from(sweep.passes.0);
     let shortest = seconds(pass(f64::INFINITY, FASTEST_MAX));
-    let silent = seconds(pass(at_once, super::SLOWEST_MAX)).saturating_add(sweep.timeout.0);
-    (shortest, silent.saturating_mul(sweep.passes.0))
+    let silent = seconds(passes * pass(at_once, super::SLOWEST_MAX));
+    (shortest, silent.saturating_add(sweep.timeout.0.saturating_mul(sweep.passes.0)))
 }
 
 /// How many targets the fullest /24 has, or the fullest /64.
@@ -216,14 +249,14 @@ fn notes(
             say(format!("{address} is a broadcast address: many may answer for one"), "exclude it");
         }
     }
-    if forecast.on_link > around.neighbours.into() {
+    if !around.raw && forecast.on_link > drive::MOST_UNRESOLVED as u128 {
         say(
             format!(
-                "{} targets are on this machine's own links, and it keeps at most {} neighbours: others of its \
-                 connections may fail meanwhile",
-                forecast.on_link, around.neighbours
+                "{} targets are on this machine's own links, where without CAP_NET_RAW {} are asked at a time",
+                forecast.on_link,
+                drive::MOST_UNRESOLVED
             ),
-            "raise net.ipv4.neigh.default.gc_thresh3, or sweep fewer at a time",
+            "allow it to the program, `setcap cap_net_raw+p netjobs`, and hosts are asked by ARP as fast as others",
         );
     }
     notes
@@ -237,8 +270,22 @@ mod tests {
 
     fn foretold(yaml: &str, icmp: bool) -> Forecast {
         let sweep: Sweep = serde_yaml::from_str(yaml).unwrap();
-        let around = Surroundings { interfaces: &[], base: Path::new("."), icmp, neighbours: 1024 };
+        let around =
+            Surroundings { interfaces: &[], base: Path::new("."), icmp, raw: icmp, neighbours: 1024 };
         forecast(&sweep, &around).unwrap()
+    }
+
+    #[test]
+    fn a_shard_foretells_its_own_part() {
+        let all = foretold("{ targets: [10.0.0.0/22, '2001:db8::1-10', db, db2] }", true);
+        let mut sums = (0, 0, 0, 0);
+        for index in 1..=3 {
+            let yaml = format!("{{ targets: [10.0.0.0/22, '2001:db8::1-10', db, db2], shard: {index}/3 }}");
+            let part = foretold(&yaml, true);
+            sums = (sums.0 + part.ipv4, sums.1 + part.ipv6, sums.2 + part.names, sums.3 + part.packets);
+            assert!(part.longest < all.longest, "{part:?}");
+        }
+        assert_eq!(sums, (all.ipv4, all.ipv6, all.names, all.packets));
     }
 
     #[track_caller]

@@ -97,7 +97,7 @@ impl Hosts {
                 format!("{name}: {why}"),
                 "`ip link` lists the interfaces of this machine",
             )),
-            (0, None) => Err(cannot(Reason::Io, "no target is left to sweep".into(), "look at `exclude`")),
+            (0, None) => Err(cannot(Reason::Io, "no target is left to sweep".into(), NOTHING_LEFT)),
             _ => {
                 // Names are numbered on, so that each is told by one shard.
                 let (mut number, shard) = (all, self.shard());
@@ -154,7 +154,16 @@ async fn gather(entries: &[Targets], edges: bool, cx: &Context) -> Result<Found,
     }
     for look_up in look_ups {
         match look_up.await {
-            Ok((_, Ok(Ok(addresses)))) => found.add(Peer::from(addresses[0])),
+            Ok((host, Ok(Ok(addresses)))) => {
+                let peer = Peer::from(addresses[0]);
+                if nobody(&AddressSet::new([(peer.address, peer.address)])).is_some() {
+                    let why = format!("`{}` is no single host's", peer.address);
+                    let name = Target::Host(host).to_string();
+                    found.unresolved.push(Unresolved { name, why, reason: Reason::Dns });
+                } else {
+                    found.add(peer);
+                }
+            }
             Ok((host, Ok(Err(error)))) => {
                 let reason = error.reason();
                 let why = match error {
@@ -252,6 +261,9 @@ pub(super) fn nobody(set: &AddressSet) -> Option<IpAddr> {
     set.without(&hosts).get(0)
 }
 
+/// What to do where nothing is to be swept.
+const NOTHING_LEFT: &str = "look at `exclude`, files and interfaces, whose IPv6 networks are searched from /112 on; of a \
+    larger one write ranges such as `2001:db8::10-2f`";
 /// What to do about such an address.
 pub(super) const EXCLUDE_IT: &str =
     "leave it out, such as with `exclude: [0.0.0.0, 224.0.0.0/4, 255.255.255.255]`";

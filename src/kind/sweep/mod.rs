@@ -32,6 +32,7 @@ use super::{
 use crate::{
     context::Context,
     diagnostic::Report,
+    net,
     outcome::{Measure, Metric, Notice, Outcome, Reason, Unit},
     value::{AddressSet, AtLeastOne, EventRate, Many, Number, Targets, Timespan},
 };
@@ -109,11 +110,14 @@ impl Kind for Sweep {
     }
 
     fn longest(&self) -> Option<Duration> {
-        let probing = self.slowest_pass() + self.slowest_links();
-        let probing = Duration::try_from_secs_f64(probing).unwrap_or(Duration::MAX);
-        // Once for hosts of links, once for all that are asked themselves.
-        let pass = probing.saturating_add(self.timeout.0.saturating_mul(2));
+        let pass = seconds(self.slowest_pass()).saturating_add(self.timeout.0);
         Some(pass.saturating_mul(self.passes.0).saturating_add(SLACK))
+    }
+
+    fn longer(&self) -> Duration {
+        // Hosts of links may be asked twice, for their stations and for themselves.
+        let pass = seconds(self.slowest_pass() + self.slowest_gate()).saturating_add(self.timeout.0);
+        pass.saturating_mul(self.passes.0)
     }
 
     fn forecast(&self, around: &Surroundings) -> Result<Option<Forecast>, Error> {
@@ -125,6 +129,7 @@ impl Kind for Sweep {
             hosts = Hosts::collect(self, cx) => hosts?,
             () = cx.cancelled() => return Ok(tell::nothing()),
         };
+        self.say_how_long(cx, &hosts);
         let mut drive = Drive::new(self, cx, &hosts)?;
         let method = self.ask(cx, &mut drive).await?;
         let outcome = tell::outcome(self, cx, &hosts, &drive, method);
@@ -135,6 +140,19 @@ impl Kind for Sweep {
 }
 
 impl Sweep {
+    /// Tells whoever waits for it that it takes long.
+    fn say_how_long(&self, cx: &Context, hosts: &Hosts) {
+        let [shortest, longest] = forecast::durations(self, self.method, hosts.set(), 0).into();
+        if cx.is_ad_hoc() && longest >= LONG {
+            let [shortest, longest] = [shortest, longest].map(|time| Timespan::secs(time.as_secs()));
+            let message = format!(
+                "this takes {shortest} if all hosts answer at once, and {longest} if none does; `rate`, `passes` and \
+                 `timeout` say so"
+            );
+            cx.notice(Notice::Remark { message });
+        }
+    }
+
     /// Asks all hosts, those of the machine's own links by their stations first; gives the method that was used.
     async fn ask(&self, cx: &Context, drive: &mut Drive<'_>) -> Result<Method, Error> {
         drive.begin(self.method);
@@ -191,15 +209,14 @@ impl Sweep {
         probing + waiting as f64 / drive::NETWORK_RATE
     }
 
-    /// How many seconds one pass needs at most beyond that because hosts are on a link: some are asked twice, and those that
-    /// might fill the kernel's neighbour table wait for each other.
-    fn slowest_links(&self) -> f64 {
-        let rate = match self.rate {
-            Rate::Max => SLOWEST_MAX,
-            Rate::Limited(rate) => rate.0.min(drive::NETWORK_RATE),
-        };
-        let most = self.most() as f64;
-        most.min(ANSWERING_LINK_HOSTS) / rate + drive::slowest_gate(most.min(LINK_HOSTS))
+    /// How many seconds hosts of a link wait for each other in one pass at most, so as not to fill the neighbour table.
+    fn slowest_gate(&self) -> f64 {
+        match self.method {
+            Method::Arp => 0.0,
+            // As many are asked for an echo as there is room for, where stations can be asked for.
+            Method::Auto if net::syn::is_allowed() => 0.0,
+            _ => drive::slowest_gate((self.most() as f64).min(LINK_HOSTS), self.timeout.0),
+        }
     }
 
     /// How many targets there are at most.
@@ -244,6 +261,10 @@ fn fixed(entries: &[Targets], edges: bool) -> (AddressSet, usize) {
     (AddressSet::new(known.into_iter().flatten()), open)
 }
 
+fn seconds(value: f64) -> Duration {
+    Duration::try_from_secs_f64(value).unwrap_or(Duration::MAX)
+}
+
 fn default_rate() -> Rate {
     Rate::Limited(EventRate(1000.0))
 }
@@ -266,11 +287,12 @@ fn default_confirm() -> AtLeastOne {
 
 /// The port that is asked where ICMP may not be sent.
 const FALLBACK_PORT: u16 = 443;
+/// An ad-hoc sweep that may take so long says so first.
+const LONG: Duration = Duration::from_mins(1);
 /// A slow machine at `rate: max`, probes a second.
 const SLOWEST_MAX: f64 = 2000.0;
-/// A large link, and how many of its hosts have a place in the usual neighbour table.
-const LINK_HOSTS: f64 = 4096.0;
-const ANSWERING_LINK_HOSTS: f64 = 1024.0;
+/// The hosts of the largest link that there is.
+const LINK_HOSTS: f64 = 65_536.0;
 /// What a sweep takes besides its probes: names, files, the last answers.
 const SLACK: Duration = Duration::from_secs(15);
 /// More passes than this serve no network.
@@ -308,8 +330,7 @@ mod tests {
     fn check_longest(yaml: &str, seconds: f64) {
         let sweep: Sweep = serde_yaml::from_str(yaml).unwrap();
         let longest = sweep.longest().unwrap().as_secs_f64();
-        // What a large link takes more is given to all that might be on one.
-        let wanted = seconds..seconds * 1.3 + 30.0 + 60.0 * f64::from(sweep.passes.0);
+        let wanted = seconds..seconds * 1.3 + 30.0;
         assert!(wanted.contains(&longest), "{yaml}: {longest} s is not within {wanted:?}");
     }
 
@@ -325,12 +346,25 @@ mod tests {
         check_longest(slow, 65_534.0 / 8192.0 * 60.0);
         let fast = "{ targets: 10.0.0.0/12, passes: 1, timeout: 2s, rate: 100000/s, method: icmp }";
         check_longest(fast, f64::from(1 << 20) / 8192.0 * 2.0);
-        // Without the right to ask for stations, 256 hosts of a link wait three seconds for those before them.
-        let link = "{ targets: 10.0.0.0/20, passes: 2, timeout: 300ms, rate: 10000/s, method: icmp }";
-        check_longest(link, 2.0 * 4094.0 / 256.0 * 3.2);
         // A connection that nobody answers keeps its place until its timeout.
         let at_once = drive::most_unanswered(Method::Tcp(9), default_rate());
         let tcp = "{ targets: 10.0.0.0/16, passes: 1, timeout: 4s, method: tcp/9 }";
         check_longest(tcp, (65_534.0 / at_once * 4.0).max(65.5));
+    }
+
+    #[test]
+    fn a_large_link_may_take_longer_than_the_file_says() {
+        // Who may not ask for stations waits three seconds, or a timeout, for 256 others.
+        for (targets, hosts, timeout) in [("10.0.0.0/20", 4094.0, 0.3), ("10.0.0.0/16", 65_534.0, 10.0)] {
+            let yaml = format!(
+                "{{ targets: {targets}, timeout: {timeout}s, rate: 10000/s, method: icmp, passes: 2 }}"
+            );
+            let sweep: Sweep =
+                serde_yaml::from_str(&yaml.replace("0.3s", "300ms").replace("10.0s", "10s")).unwrap();
+            let waves: f64 = hosts / 256.0 * f64::max(3.2, timeout);
+            assert!(sweep.longer().as_secs_f64() > 2.0 * waves, "{yaml}: {:?}", sweep.longer());
+        }
+        let arp: Sweep = serde_yaml::from_str("{ targets: 10.0.0.0/24, passes: 1, method: arp }").unwrap();
+        assert!(arp.longer() < Duration::from_secs(3));
     }
 }

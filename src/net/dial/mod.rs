@@ -89,7 +89,7 @@ impl fmt::Display for Failure {
 
 impl Failure {
     /// What the system says of an attempt.
-    fn new(to: impl fmt::Display, error: &io::Error) -> Self {
+    pub(super) fn new(to: impl fmt::Display, error: &io::Error) -> Self {
         Self { reason: reason_to_connect(error), message: format!("connect {to}: {error}") }
     }
 

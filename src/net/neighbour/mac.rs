@@ -36,7 +36,9 @@ impl FromStr for Mac {
         let mut octets = [0; 6];
         let mut words = text.split(':');
         for octet in &mut octets {
-            *octet = words.next().and_then(|word| u8::from_str_radix(word, 16).ok()).ok_or(NoMac)?;
+            let digits = |word: &&str| word.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let word = words.next().filter(digits).ok_or(NoMac)?;
+            *octet = u8::from_str_radix(word, 16).map_err(|_| NoMac)?;
         }
         if words.next().is_some() { Err(NoMac) } else { Ok(Self(octets)) }
     }
@@ -54,7 +56,14 @@ mod tests {
         for text in ["ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01", "00:00:00:00:00:00"] {
             assert!(!text.parse::<Mac>().unwrap().is_station(), "{text}");
         }
-        for text in ["", "10.0.0.1", "02:00:5e:10:00", "02:00:5e:10:00:01:02", "02:00:5e:10:00:100"] {
+        for text in [
+            "",
+            "10.0.0.1",
+            "02:00:5e:10:00",
+            "02:00:5e:10:00:01:02",
+            "02:00:5e:10:00:100",
+            "+2:00:5e:10:00:01",
+        ] {
             assert!(text.parse::<Mac>().is_err(), "{text}");
         }
     }

@@ -12,7 +12,7 @@ use std::io;
 use tokio::time::Instant;
 
 pub use icmp::icmp;
-pub use tcp::tcp;
+pub use tcp::{knock, tcp};
 pub use udp::udp;
 
 use crate::{outcome::Reason, value::SocketPath};

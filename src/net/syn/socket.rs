@@ -56,7 +56,7 @@ pub(super) struct Arrived {
     pub(super) stamp: Option<u64>,
 }
 
-/// Ports to ask from, one for each time that a host is asked; then from the first again.
+/// Ports to ask from where there are so many, one for each time that a host is asked; then from the first again.
 const PORTS: usize = 8;
 /// What we want of the receive buffer: room for many thousands of answers.
 const WANTED_BUFFER: usize = 8 << 20;
@@ -69,7 +69,10 @@ const CONTROL: usize = 512;
 impl SynSocket {
     /// Opens a socket of a family that asks this port.
     pub(super) fn open(v6: bool, port: u16) -> Result<Self, Error> {
-        Self::try_open(v6, port).map_err(|source| Error::Open { what: "a raw TCP socket".to_owned(), source })
+        Self::try_open(v6, port).map_err(|source| match source.kind() {
+            io::ErrorKind::AddrInUse => Error::NoPort { source },
+            _ => Error::Open { what: "a raw TCP socket".to_owned(), source },
+        })
     }
 
     fn try_open(v6: bool, port: u16) -> io::Result<Self> {
@@ -226,7 +229,11 @@ fn hold(domain: Domain, port: u16) -> io::Result<(Vec<Socket>, Vec<u16>)> {
         if domain == Domain::IPV6 {
             holder.set_only_v6(true)?;
         }
-        holder.bind(&SocketAddr::from((any, 0)).into())?;
+        match holder.bind(&SocketAddr::from((any, 0)).into()) {
+            // Fewer do: then a late answer may be taken for one to a later question.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && !ports.is_empty() => break,
+            bound => bound?,
+        }
         let bound = holder.local_addr()?.as_socket().map_or(0, |address| address.port());
         ports.extend(Some(bound).filter(|bound| *bound != port));
         holders.push(holder);

@@ -85,6 +85,25 @@ fn an_interrupted_sweep_tells_at_once_what_it_found_and_how_far_it_came() {
     }
 }
 
+/// Hosts that wait for their turn were not asked, by any method, far away or on a link.
+#[test]
+fn an_interrupted_sweep_counts_no_host_to_which_nothing_was_sent() {
+    let (ours, _peer) = pair();
+    for targets in [&["10.98.0.0/16"][..], &["10.98.0.0/16", "10.9.0.0/24"]] {
+        for method in ["icmp", "tcp/443"] {
+            let mut arguments = vec!["sweep", "10.9.0.2", "--method", method, "--rate", "40/s"];
+            arguments.extend(targets);
+            let sent =
+                || ours.sh("awk '/ v[ab]/ { print $11 }' /proc/net/dev").trim().parse::<u32>().unwrap();
+            let enough = sent() + 30;
+            let (out, err) = interrupt(&ours, &arguments, || packets(&ours, enough));
+            let (_, rest) = err.split_once("partial: ").unwrap_or_else(|| panic!("{out}{err}"));
+            let asked: u32 = rest.split(' ').next().unwrap().parse().unwrap();
+            assert!((20..150).contains(&asked), "{method} {targets:?}: {out}{err}");
+        }
+    }
+}
+
 /// Case 56 of the sweep's list, on a link whose hosts do not answer, and in one pass: who had their time are dead.
 #[test]
 fn an_interrupted_sweep_of_one_pass_tells_the_dead_that_had_their_time() {
@@ -95,10 +114,10 @@ fn an_interrupted_sweep_of_one_pass_tells_the_dead_that_had_their_time() {
     let [_, _, settled] = partial(&err);
     let silent = out.lines().filter(|line| line.contains("\tsilent\ttimeout")).count();
     assert!(settled > 10 && silent + 1 == settled, "{out}{err}");
-    let (out, _) = interrupt(&ours, &["sweep", "10.9.0.0/24", "--method", "icmp", "--rate", "50/s"], || {
+    let (out, _) = interrupt(&ours, &["sweep", "10.9.0.0/24", "--rate", "50/s"], || {
         packets(&ours, 100);
     });
-    assert!(out.contains("10.9.0.2\talive\techo"), "{out}");
+    assert!(out.contains("10.9.0.2\talive\tarp"), "{out}");
 }
 
 /// Case 56 of the sweep's list, for `once`.

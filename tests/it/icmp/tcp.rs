@@ -77,6 +77,39 @@ fn open_refused_silent_and_unreachable_are_told_apart_in_both_families() {
 }
 
 #[test]
+fn a_router_that_answers_for_a_host_makes_it_no_life_with_and_without_the_right() {
+    let (ours, peer) = pair();
+    ours.sh("ip route add 10.97.0.0/16 via 10.9.0.2; ip -6 route add fd97::/64 via fd09::2; ping -q -c 1 -W 5 fd09::2");
+    peer.sh("ip link add d0 type bridge; ip link set d0 up; ip route add 10.97.0.0/16 dev d0; ip -6 route add fd97::/64 dev d0");
+    peer.sh("echo 1 > /proc/sys/net/ipv6/conf/all/forwarding; echo 0 > /proc/sys/net/ipv6/icmp/ratelimit");
+    peer.sh("nft 'add chain inet t f { type filter hook forward priority 0; }'");
+    peer.sh("nft add rule inet t f ip daddr 10.97.0.0/16 reject with icmp type port-unreachable");
+    peer.sh("nft add rule inet t f ip6 daddr fd97::/64 reject with icmpv6 type port-unreachable");
+    let yaml =
+        "{ targets: [10.97.0.1-2, 'fd97::1-2'], method: tcp/443, timeout: 500ms, passes: 1, report: all }";
+    let wanted = ["10.97.0.1", "10.97.0.2", "fd97::1", "fd97::2"].map(|host| (host, "port_unreachable"));
+    check_whys(&run::<Sweep>(&ours, yaml), &wanted);
+    check_whys(&run_without::<Sweep>(&ours, &[Capability::CAP_NET_RAW], yaml).0.unwrap(), &wanted);
+}
+
+#[test]
+fn where_no_port_is_free_the_machine_lacks_something_and_no_host_is_dead() {
+    let (ours, _peer) = pair();
+    let range = "/proc/sys/net/ipv4/ip_local_port_range";
+    ours.sh(&format!("echo 50000 50003 > {range}"));
+    // A few ports do.
+    let yaml = "{ targets: [10.99.0.1-3], method: tcp/443, timeout: 300ms, passes: 6 }";
+    check(&run::<Sweep>(&ours, yaml), &[("alive", 3), ("packets", 3)]);
+    let _held: Vec<_> = ours.run(|| {
+        let ports = 50000..=50003;
+        ports.map(|port| std::net::TcpListener::bind(("0.0.0.0", port)).unwrap()).collect()
+    });
+    let error = super::try_run::<Sweep>(&ours, yaml).result.unwrap_err();
+    assert_eq!(error.reason(), Reason::Resources, "{error}");
+    assert!(error.hint().unwrap().contains("ip_local_port_range"));
+}
+
+#[test]
 fn a_machine_may_ask_itself() {
     let ours = Namespace::new();
     let _listener = listen(&ours);

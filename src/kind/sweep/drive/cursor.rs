@@ -46,7 +46,7 @@ impl Drive<'_> {
     /// Goes on where an earlier process was interrupted, if one was, and saves from here on.
     pub(in super::super) fn begin(&mut self, method: Method) {
         let Some(file) = self.cx.checkpoint() else { return };
-        let identity = identity(&format!("{method} {}", self.hosts.text()));
+        let identity = identity(&format!("{method} {} {}", self.sweep.passes.0, self.hosts.text()));
         let found = file.take::<Saved>().filter(|(saved, age)| saved.identity == identity && *age < LONGEST);
         if let Some((saved, age)) = found
             && self.restore(&saved).is_some()
@@ -74,7 +74,9 @@ impl Drive<'_> {
         let behind = (0..saved.place).rev().map(|place| self.order.get(place));
         let mut again: Vec<u32> = behind.filter(|index| asked.remove(index)).collect();
         again.extend(asked);
-        self.cursor = Cursor { pass: saved.pass, place: saved.place, again, left: Some(saved.left) };
+        // Whoever had not begun with a pass has still to hear of all.
+        let left = (saved.place > 0).then_some(saved.left);
+        self.cursor = Cursor { pass: saved.pass, place: saved.place, again, left };
         (self.packets, self.local_drops) = (saved.packets, saved.local_drops);
         Some(())
     }
@@ -106,7 +108,8 @@ impl Drive<'_> {
 
     /// Whether there is a pass to make.
     pub(super) fn has_pass(&self) -> bool {
-        self.cursor.pass < self.sweep.passes.0 && self.missing() > 0
+        let is_cancelled = self.cx.stop().cancel.is_cancelled();
+        !is_cancelled && self.cursor.pass < self.sweep.passes.0 && self.missing() > 0
     }
 
     /// The pass that goes on, the first of which is 1.
@@ -173,7 +176,7 @@ impl Drive<'_> {
             key: self.key,
             pass: self.cursor.pass,
             place: self.cursor.place,
-            left: self.progress.total.saturating_sub(self.progress.done),
+            left: self.cursor.left.unwrap_or(self.progress.total.saturating_sub(self.progress.done)),
             packets: self.packets + packets,
             local_drops: self.local_drops + local_drops,
         };

@@ -48,6 +48,8 @@ impl Drive<'_> {
         let (packets, local_drops) = counted(&sessions);
         self.packets += packets;
         self.local_drops += local_drops;
+        let sent: u64 = sessions.iter().flatten().map(|session| session.counts().sent()).sum();
+        self.unsent = self.unsent.saturating_sub(usize::try_from(sent).unwrap_or(usize::MAX));
         Ok(())
     }
 
@@ -94,7 +96,7 @@ impl Drive<'_> {
             if sessions[family].is_some() {
                 chunks[family].push(Probe { index, peer });
             } else {
-                self.findings.note(index, Finding::dead(Reason::NoIpv6), None);
+                self.note(index, Finding::dead(Reason::NoIpv6), None, true);
             }
         }
         let mut count = 0;
@@ -104,6 +106,7 @@ impl Drive<'_> {
                 session.submit(chunk).await?;
             }
         }
+        self.unsent += count as usize;
         Ok(count)
     }
 
@@ -114,6 +117,7 @@ impl Drive<'_> {
             What::Extra => (Finding::alive(Evidence::Echo), None),
             What::Lost(failure) | What::Refused(failure) => (Finding::dead(failure.reason), None),
         };
+        self.unsent -= usize::from(matches!(event.what, What::Refused(_))).min(self.unsent);
         self.note(event.index, finding, rtt, event.what != What::Extra)
     }
 }

@@ -26,7 +26,9 @@ struct Taken {
 }
 
 /// Entries that nobody has answered for yet.
-pub(super) const MOST_UNRESOLVED: usize = 256;
+pub(in super::super) const MOST_UNRESOLVED: usize = 256;
+/// The room in a usual table that is full of others.
+const LEAST_ROOM: f64 = 128.0;
 /// How long such a one lives, and a little.
 const UNRESOLVED: Duration = Duration::from_millis(3200);
 /// After which time an entry is dropped if the table is full, and a little.
@@ -86,10 +88,16 @@ impl Gate {
     }
 }
 
-/// How many seconds so many hosts of links take to pass the gate, if none of them answers.
-pub(in super::super) fn slowest(hosts: f64) -> f64 {
-    let most = MOST_UNRESOLVED as f64;
-    if hosts > most { hosts / most * UNRESOLVED.as_secs_f64() } else { 0.0 }
+/// How many seconds so many hosts of links take at most to pass the gate, each asked for so long.
+pub(in super::super) fn slowest(hosts: f64, timeout: Duration) -> f64 {
+    let waves = (hosts / LEAST_ROOM).ceil() - 1.0;
+    waves.max(0.0) * (RESOLVED + timeout).as_secs_f64()
+}
+
+/// How many seconds so many take where nobody answers, and the kernel asks for each.
+pub(in super::super) fn slowest_unresolved(hosts: f64, timeout: Duration) -> f64 {
+    let waves = (hosts / MOST_UNRESOLVED as f64).ceil() - 1.0;
+    waves.max(0.0) * UNRESOLVED.max(timeout).as_secs_f64()
 }
 
 #[cfg(test)]

@@ -31,6 +31,8 @@ struct Places {
 
 /// Packets that are sent before answers are read again.
 const BATCH: usize = 64;
+/// Hosts that are looked up before others have their turn.
+const PLACES: usize = 1024;
 /// How long a second station may take to answer for an address when all have been found.
 const LINGER: u64 = 10_000_000;
 const PAUSE: u64 = 1_000_000;
@@ -48,7 +50,7 @@ impl Drive<'_> {
             Err(error) if only => return Err(error),
             Err(_) => return Ok(()),
         };
-        let mut places = self.places(&routes);
+        let mut places = self.places(&routes).await;
         if only {
             self.refuse(&places);
         }
@@ -66,6 +68,8 @@ impl Drive<'_> {
         }
         places.guarded.iter().for_each(|index| self.near.gate.add(*index, false));
         self.ask_links(&places.links).await;
+        // Who answered to an earlier question was not asked again.
+        self.progress.total = self.progress.done;
         self.pass_on(room);
         Ok(())
     }
@@ -89,13 +93,20 @@ impl Drive<'_> {
         Ok(neighbour::routes(&interfaces).await?)
     }
 
-    fn places(&self, routes: &Routes) -> Places {
+    /// Empty where the run is cancelled meanwhile.
+    async fn places(&self, routes: &Routes) -> Places {
         let mut places = Places::default();
         let only = self.sweep.method == Method::Arp;
         if !only && !self.hosts.ranges().any(|(first, last)| routes.touches(first, last)) {
             return places;
         }
-        for index in self.order.iter() {
+        for (at, index) in self.order.iter().enumerate() {
+            if at % PLACES == 0 {
+                tokio::task::yield_now().await;
+                if self.cx.stop().cancel.is_cancelled() {
+                    return Places::default();
+                }
+            }
             // An earlier process may have found it.
             if self.findings.get(index).is_alive() {
                 continue;

@@ -18,7 +18,11 @@ use self::{
     near::Near,
     progress::Progress,
 };
-pub(super) use self::{gate::slowest as slowest_gate, near::Seen, tcp::most_connections};
+pub(super) use self::{
+    gate::{MOST_UNRESOLVED, slowest as slowest_gate, slowest_unresolved},
+    near::Seen,
+    tcp::most_connections,
+};
 use super::{
     Sweep,
     found::{Finding, Findings},
@@ -49,6 +53,8 @@ pub(super) struct Drive<'a> {
     pub(super) findings: Findings,
     pub(super) packets: u64,
     pub(super) local_drops: u64,
+    /// Hosts that were handed over, and to which nothing had been sent when the asking ended.
+    unsent: usize,
 }
 
 /// Probes that may be unanswered at a time.
@@ -81,6 +87,7 @@ impl<'a> Drive<'a> {
             findings: Findings::new(count),
             packets: 0,
             local_drops: 0,
+            unsent: 0,
         };
         if !plain {
             drive.set_order(Some(icmp::random_key()?));
@@ -117,7 +124,9 @@ impl<'a> Drive<'a> {
             .findings
             .iter()
             .filter(|(index, finding)| *finding != Finding::UNKNOWN && !waiting.contains(index));
-        waiting.len() + heard.count()
+        // In a later pass each of them was asked before.
+        let unsent = if self.pass() == 1 { self.unsent } else { 0 };
+        (waiting.len() + heard.count()).saturating_sub(unsent)
     }
 
     /// Notes what became of a host; 1 where that ends its asking.

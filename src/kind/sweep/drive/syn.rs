@@ -49,6 +49,7 @@ impl Drive<'_> {
         let (packets, local_drops) = counted(&askers);
         self.packets += packets;
         self.local_drops += local_drops;
+        self.unsent = askers.iter().flatten().map(Asker::waiting).sum();
     }
 
     /// Asks each host that has not answered; whether the run goes on.
@@ -89,7 +90,7 @@ impl Drive<'_> {
         self.ask(index);
         let (peer, pass) = (self.hosts.peer(index), self.pass());
         let Some(asker) = &mut askers[usize::from(peer.address.is_ipv6())] else {
-            self.findings.note(index, Finding::dead(Reason::NoIpv6), None);
+            self.note(index, Finding::dead(Reason::NoIpv6), None, true);
             return 0;
         };
         asker.submit(peer, pass);

@@ -89,8 +89,8 @@ async fn connect(address: SocketAddr, timeout: Duration) -> (Finding, Option<Dur
     let patience = Instant::now() + RESOURCE_PATIENCE;
     loop {
         let start = Instant::now();
-        let reason = match probe::tcp(&[address], start + timeout).await {
-            Ok(_) => return (Finding::alive(Evidence::TcpOpen), Some(start.elapsed())),
+        let reason = match probe::knock(address, start + timeout).await {
+            Ok(()) => return (Finding::alive(Evidence::TcpOpen), Some(start.elapsed())),
             Err(miss) => miss.reason,
         };
         match reason {
@@ -104,5 +104,5 @@ async fn connect(address: SocketAddr, timeout: Duration) -> (Finding, Option<Dur
 /// As many as the open files allow.
 pub(in super::super) fn most_connections() -> usize {
     let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((MOST_CONNECTIONS, 0));
-    usize::try_from((soft / 4).clamp(1, MOST_CONNECTIONS)).unwrap_or(1)
+    usize::try_from((soft / 6).clamp(1, MOST_CONNECTIONS)).unwrap_or(1)
 }
