@@ -15,7 +15,8 @@ use tokio::{
 use super::{run, sample};
 use crate::netns::Namespace;
 
-/// A wait that must come to nothing within 50 ms of its timeout, with this cause.
+/// A wait that must come to nothing within 50 ms of its timeout, with this cause. On a busy machine it may take three tries: what
+/// others add to the time is not ours, and what it comes to is the same each time.
 #[track_caller]
 fn check_timeout(
     namespace: &Namespace,
@@ -23,12 +24,23 @@ fn check_timeout(
     timeout: u64,
     last_reason: &'static str,
 ) -> Outcome {
-    let (outcome, took) = namespace.block_on(move || run::<Wait>(yaml));
-    assert_eq!((outcome.verdict, outcome.reason), (Verdict::Failed, Some(Reason::Timeout)), "{outcome:?}");
-    assert_eq!(sample(&outcome, "last_reason"), &Sample::Word(last_reason), "{outcome:?}");
     let timeout = Duration::from_millis(timeout);
-    assert!(took >= timeout && took <= timeout + Duration::from_millis(50), "{yaml} took {took:?}");
-    outcome
+    let mut times = vec![];
+    for _ in 0..3 {
+        let (outcome, took) = namespace.block_on(move || run::<Wait>(yaml));
+        assert_eq!(
+            (outcome.verdict, outcome.reason),
+            (Verdict::Failed, Some(Reason::Timeout)),
+            "{outcome:?}"
+        );
+        assert_eq!(sample(&outcome, "last_reason"), &Sample::Word(last_reason), "{outcome:?}");
+        assert!(took >= timeout, "{yaml} took {took:?}");
+        if took <= timeout + Duration::from_millis(50) {
+            return outcome;
+        }
+        times.push(took);
+    }
+    panic!("{yaml} took {times:?}");
 }
 
 /// Fault case 6: a black hole for SYNs.

