@@ -147,9 +147,9 @@ fn a_session_waives_its_own_stamps_and_no_others() {
             let options = |is_stamped| Options { is_stamped, ..Options::new(Duration::from_secs(5)) };
             let mut with = probers.open(peer.is_ipv6(), options(true)).await.unwrap();
             let mut without = probers.open(peer.is_ipv6(), options(false)).await.unwrap();
-            let probes = || (0..EACH).map(|index| Probe { index, peer: peer.into() }).collect();
+            let echoes = || (0..EACH).map(|index| Probe { index, peer: peer.into() }).collect();
             // They take turns, so that both are in each call.
-            tokio::try_join!(with.submit(probes()), without.submit(probes())).unwrap();
+            tokio::try_join!(with.submit(echoes()), without.submit(echoes())).unwrap();
             let mut counts = [0, 0];
             for (session, count) in [&mut with, &mut without].into_iter().zip(&mut counts) {
                 let mut open = EACH;
