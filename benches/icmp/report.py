@@ -36,7 +36,8 @@ was not idle meanwhile, interrupts included, divided by the hosts. In brackets: 
 what was resident, and what of it is more than for one host. Round trips are told by the tools; the truth lies between the kernel's own
 stamps of the same packets, of one host in eight in a sweep: at most from a tap on the way out (what tcpdump sees), at least from
 the entry into the peer, both to the answer's entry into our namespace. "Off" is 0 between these bounds.
-fping is asked for two hosts fewer (it has sequence numbers for 65,535). A sweep of netjobs that lists no hosts counts them."""
+fping is asked for two hosts fewer (it has sequence numbers for 65,535). A sweep of netjobs that lists no hosts counts them, and
+measures no round trips; one that lists them has each packet stamped by the kernel as it leaves."""
 
 
 def digits(figure):

@@ -72,13 +72,14 @@ pub fn stamp(socket: impl AsFd, numbered: bool) -> io::Result<()> {
     set(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, &flags)
 }
 
-/// Whether the kernel takes the number of a transmit stamp with the packet (Linux 6.13); older ones count by themselves.
-pub fn takes_stamp_numbers() -> bool {
+/// Whether the kernel takes this control message of four bytes with a packet. The number of a transmit stamp it takes since
+/// Linux 6.13; older ones count by themselves.
+pub fn takes(kind: libc::c_int) -> bool {
     let ask = || -> io::Result<()> {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
         stamp(&socket, true)?;
         let mut control = vec![];
-        push(&mut control, libc::SOL_SOCKET, STAMP_NUMBER, &0u32.to_ne_bytes());
+        push(&mut control, libc::SOL_SOCKET, kind, &0u32.to_ne_bytes());
         let to = SocketAddr::from(([127, 0, 0, 1], 9)).into();
         let message = MsgHdr::new().with_addr(&to).with_control(&control);
         // With these two flags and without a byte nothing is sent.

@@ -112,6 +112,16 @@ impl Namespace {
         self.sh(&format!("ip link add name {} type veth peer name {} netns {}", here.0, there.0, other.id));
         self.up(here.0, here.1);
         other.up(there.0, there.1);
+        self.wait_until_up(here.0);
+        other.wait_until_up(there.0);
+    }
+
+    /// Until then the kernel drops what is sent, without a word.
+    fn wait_until_up(&self, device: &str) {
+        self.sh(&format!(
+            "for i in $(seq 500); do ip -o link show dev {device} | grep -q ' state UP ' && exit 0; sleep 0.02; done; \
+             ip link show dev {device} >&2; exit 1"
+        ));
     }
 
     fn up(&self, device: &str, addresses: &[&str]) {

@@ -86,6 +86,7 @@ async fn pass(ping: &Ping, cx: &Context, family: Family) -> Result<Tally, Error>
         tos: ping.tos.0,
         df: ping.df.0,
         source,
+        is_stamped: true,
         pace: Pace::default(),
         resends: RESENDS,
     };

@@ -17,7 +17,7 @@ pub(super) enum Word {
     Failed(Failure),
 }
 
-/// TTL, traffic class and source as each packet of a session carries them.
+/// TTL, traffic class, source and the waiver of a stamp as each packet of a session carries them.
 pub(super) fn control(v6: bool, options: &Options) -> Vec<u8> {
     let mut out = vec![];
     let (level, ttl, tos) = if v6 {
@@ -30,6 +30,9 @@ pub(super) fn control(v6: bool, options: &Options) -> Vec<u8> {
     }
     if options.tos != 0 {
         push(&mut out, level, tos, &i32::from(options.tos).to_ne_bytes());
+    }
+    if !options.is_stamped {
+        push(&mut out, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, &0u32.to_ne_bytes());
     }
     let Some((index, address)) = options.source.and_then(|source| place(v6, source)) else { return out };
     match address {

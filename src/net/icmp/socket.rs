@@ -86,7 +86,7 @@ impl IcmpSocket {
             Err(error) => Err(error),
         };
         let (socket, kind) = opened.map_err(|source| Error::Icmp { source })?;
-        let numbered = sys::icmp::takes_stamp_numbers();
+        let numbered = sys::icmp::takes(sys::icmp::STAMP_NUMBER);
         let mut open =
             Self { socket, v6, kind, numbered, dont_fragment: false, witness: None, drops: 0, lost: 0 };
         open.set_up(tag).map_err(|source| Error::Icmp { source })?;

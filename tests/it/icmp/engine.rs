@@ -133,6 +133,42 @@ fn a_sweep_at_full_speed_does_not_spoil_its_round_trips() {
     assert!(median < alone * 3.0, "{median} s in the sweep, {alone} s alone");
 }
 
+/// Case 14 of the sweep's list: who tells no round trips waives the stamps of its packets, and nobody else goes without.
+#[test]
+fn a_session_waives_its_own_stamps_and_no_others() {
+    const EACH: u32 = 1000;
+    let (ours, _peer) = pair();
+    for host in ["10.9.0.2", "fd09::2"] {
+        let peer: IpAddr = host.parse().unwrap();
+        let stamped = ours.block_on(move || async move {
+            let probers = Probers::default();
+            // So that its link address is known.
+            probers.probe_once(peer.into(), Duration::from_secs(5)).await.unwrap().unwrap();
+            let options = |is_stamped| Options { is_stamped, ..Options::new(Duration::from_secs(5)) };
+            let mut with = probers.open(peer.is_ipv6(), options(true)).await.unwrap();
+            let mut without = probers.open(peer.is_ipv6(), options(false)).await.unwrap();
+            let echoes = || (0..EACH).map(|index| Probe { index, peer: peer.into() }).collect();
+            // They take turns, so that both are in each call.
+            tokio::try_join!(with.submit(echoes()), without.submit(echoes())).unwrap();
+            let mut counts = [0, 0];
+            for (session, count) in [&mut with, &mut without].into_iter().zip(&mut counts) {
+                let mut open = EACH;
+                while open > 0 {
+                    for Event { what, .. } in session.next().await.unwrap() {
+                        let What::Answered { is_stamped, .. } = what else { panic!("{host}: {what:?}") };
+                        open -= 1;
+                        *count += u32::from(is_stamped);
+                    }
+                }
+            }
+            counts
+        });
+        // The first packets after stamps are switched on may lack them.
+        assert!(stamped[0] > EACH * 9 / 10, "{host}: {stamped:?}");
+        assert_eq!(stamped[1], 0, "{host}");
+    }
+}
+
 /// Opens a session, sends probes to a host each, and gives what became of them, bounded by a time.
 fn probe(
     namespace: &Namespace,

@@ -3,7 +3,10 @@
 use tokio::time::Instant;
 
 use super::{
-    super::{found::Finding, spec::Rate},
+    super::{
+        found::Finding,
+        spec::{Rate, Telling},
+    },
     Drive, MOST_UNANSWERED, MOST_UNANSWERED_AT_MAX,
     cursor::until,
 };
@@ -30,6 +33,8 @@ impl Drive<'_> {
             options.pace = self.pace(both);
             // No link is too narrow for a packet this small, and one that is never split needs no number from the kernel.
             options.df = true;
+            // Where no round trip is told, none is measured; a later process may tell those of a checkpoint.
+            options.is_stamped = self.sweep.report != Telling::None || self.due().is_some();
             match self.cx.shared().probers.open(v6, options).await {
                 Ok(open) => *session = Some(open),
                 // Without IPv6 on this machine the IPv4 hosts are swept all the same.

@@ -55,6 +55,8 @@ pub(super) struct Prober {
     window: Window,
     clocks: Clocks,
     stamps: Stamps,
+    /// Whether the kernel leaves the stamp of a packet out that says so.
+    waives_stamps: bool,
     /// When this machine last lost packets: the answer to what was on its way then may be among them.
     dropped: Option<u64>,
     blocked: Blocked,
@@ -100,6 +102,7 @@ impl Prober {
             window: Window::new(socket.window(), clock::monotonic()),
             clocks: Clocks::default(),
             stamps: Stamps::new(socket.is_numbered()),
+            waives_stamps: sys::icmp::takes(libc::SO_TIMESTAMPING),
             dropped: None,
             blocked: Blocked::default(),
             outbox: Outbox::default(),
@@ -158,8 +161,9 @@ impl Prober {
         true
     }
 
-    fn open(&mut self, command: Command) {
-        if let Command::Open { options, .. } = &command {
+    fn open(&mut self, mut command: Command) {
+        if let Command::Open { options, .. } = &mut command {
+            options.is_stamped |= !self.waives_stamps;
             self.slot = self.slot.max((options.size + HEADERS).next_multiple_of(64));
         }
         self.sessions.open(self.v6, &self.key, command, clock::monotonic());

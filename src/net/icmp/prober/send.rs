@@ -160,7 +160,7 @@ impl Prober {
         let size = state.options.size;
         packet::build(self.v6, id_seq, bytes, |out| state.key.write(peer.address, id_seq, mark, size, out));
         control.extend_from_slice(&state.control);
-        if self.stamps.is_numbered() {
+        if state.options.is_stamped && self.stamps.is_numbered() {
             control::push(control, libc::SOL_SOCKET, STAMP_NUMBER, &number.to_ne_bytes());
         }
         *dont_fragment = state.options.df;
@@ -239,8 +239,10 @@ impl Prober {
 
     /// A packet has gone.
     fn launched(&mut self, pick: &Pick, now: u64) {
-        self.stamps.sent(pick.number);
         let Some(state) = self.sessions.get(pick.session) else { return };
+        if state.options.is_stamped {
+            self.stamps.sent(pick.number);
+        }
         state.counts.packets.fetch_add(1, Ordering::Relaxed);
         state.counts.sent.fetch_add(u64::from(pick.waiting.resends == 0), Ordering::Relaxed);
         state.in_flight += 1;
