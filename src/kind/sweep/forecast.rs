@@ -186,7 +186,7 @@ pub(super) fn durations(sweep: &Sweep, method: Method, set: &AddressSet, names: 
     let seconds = |value: f64| super::seconds((value - at_once_first).max(0.0));
     let passes = f64::from(sweep.passes.0);
     let shortest = seconds(pass(f64::INFINITY, FASTEST_MAX));
-    let silent = seconds(passes * pass(at_once, super::SLOWEST_MAX));
+    let silent = seconds(passes * pass(at_once, super::bounds::SLOWEST_MAX));
     (shortest, silent.saturating_add(sweep.timeout.0.saturating_mul(sweep.passes.0)))
 }
 

@@ -67,7 +67,8 @@ fn thousands_of_probes_leave_memory_and_descriptors_as_they_were() {
     let after = wait(most / 2);
     println!("{before:?} kB, threads, descriptors; {after:?} after {most} probes");
     assert!(after[0] < before[0] + before[0] / 10 + 1024, "memory grows: {before:?}, {after:?}");
-    assert!(after[1] <= before[1] && after[2] <= before[2] + 4, "{before:?}, {after:?}");
+    // A thread for what blocks comes and goes.
+    assert!(after[1] <= before[1] + 2 && after[2] <= before[2] + 4, "{before:?}, {after:?}");
 }
 
 /// Case 49 of the sweep's list: who is root in a user namespace of its own and nowhere else pings and sweeps there.
