@@ -100,7 +100,7 @@ pub fn prepare(drop_all: bool) -> Result<Runtime, Code> {
 /// Takes the folder of state, if there is to be one; what cannot be written later is counted. Its thread starts here,
 /// without the rights that were given up.
 pub fn open_state(folder: Option<&Path>, failed: Counter) -> Result<Option<State>, Code> {
-    let opened = folder.map(|folder| State::open(folder, failed)).transpose();
+    let opened = folder.map(|folder| State::open(folder, move || failed.inc())).transpose();
     opened.map_err(|error| out::fail(Code::Failed, format_args!("{error}\nhint: {}", error.hint())))
 }
 

@@ -105,7 +105,7 @@ pub(super) fn read_or_set_aside(path: &Path) -> Option<Content> {
     None
 }
 
-fn read(path: &Path) -> io::Result<Content> {
+pub(super) fn read(path: &Path) -> io::Result<Content> {
     // Neither a link nor something that one waits for.
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;

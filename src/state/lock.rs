@@ -20,7 +20,7 @@ pub(super) struct Lock {
     _file: Flock<File>,
 }
 
-const NAME: &str = "LOCK";
+pub(super) const NAME: &str = "LOCK";
 /// More than any process number has.
 const LONGEST: u64 = 20;
 

@@ -20,7 +20,6 @@ use std::{
 
 use serde_json::Value;
 
-use crate::meter::Counter;
 use file::Content;
 use writer::{Task, Writer};
 
@@ -64,6 +63,14 @@ pub enum Error {
         /// Its answer.
         source: io::Error,
     },
+    /// What stands there is no runner's.
+    #[error("use {} for state: `{name}` stands there, and is no state of a runner", folder.display())]
+    Foreign {
+        /// The folder.
+        folder: PathBuf,
+        /// A file of somebody else's.
+        name: String,
+    },
     /// Another runner works there.
     #[error("{} holds the state of another runner{}", folder.display(), pid.as_ref().map_or_else(String::new, |pid| format!(", process {pid}")))]
     InUse {
@@ -79,6 +86,7 @@ impl Error {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::System { .. } => "name a folder that this process may write to, or one that it may make",
+            Self::Foreign { .. } => "name a folder of its own, such as one that is not there yet",
             Self::InUse { .. } => "end that runner, or give each runner a folder of its own",
         }
     }
@@ -92,22 +100,28 @@ const TEMPORARY: &str = ".tmp";
 const FORGET_AFTER: Duration = Duration::from_hours(30 * 24);
 
 impl State {
-    /// Takes a folder, makes it where it is missing, and reads what is there. Writes that fail later are counted.
-    pub fn open(folder: &Path, failed: Counter) -> Result<Self, Error> {
+    /// Takes a folder, makes it where it is missing, and reads what is there. `failed` is called for each write that fails
+    /// later.
+    pub fn open(folder: &Path, failed: impl Fn() + Send + 'static) -> Result<Self, Error> {
         let error = |operation| {
             let folder = folder.to_owned();
             move |source| Error::System { folder, operation, source }
         };
         let make = || fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
         make().map_err(error("make the folder"))?;
+        let names = names(folder).map_err(error("read the folder"))?;
+        // Of a folder that is a runner's, what does not read is set aside; in any other it is somebody else's.
+        if !names.iter().any(|name| name == lock::NAME)
+            && let Some(name) = names.iter().find(|name| is_foreign(folder, name))
+        {
+            return Err(Error::Foreign { folder: folder.to_owned(), name: name.clone() });
+        }
         let lock = lock::Lock::take(folder)?;
         file::try_to_write(folder).map_err(error("make a file"))?;
         let (mut memories, mut checkpoints) = (HashMap::new(), HashMap::new());
-        for entry in fs::read_dir(folder).map_err(error("read the folder"))? {
-            let Some(name) = entry.ok().and_then(|entry| entry.file_name().into_string().ok()) else {
-                continue;
-            };
-            if name.ends_with(TEMPORARY) {
+        // Now that nobody else writes here.
+        for name in self::names(folder).map_err(error("read the folder"))? {
+            if is_temporary(&name) {
                 // Left by a runner that was killed.
                 let _ = fs::remove_file(folder.join(&name));
             } else if let Some(job) = name.strip_suffix(MEMORY) {
@@ -188,6 +202,24 @@ impl Place {
         let age = SystemTime::now().duration_since(content.saved).ok()?;
         Some((content.value, age))
     }
+}
+
+/// The names of what stands in a folder, as far as they are text: ours are.
+fn names(folder: &Path) -> io::Result<Vec<String>> {
+    let names = fs::read_dir(folder)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    Ok(names.collect())
+}
+
+/// Whether a file is of the sort that is never finished.
+fn is_temporary(name: &str) -> bool {
+    let whole = name.strip_suffix(TEMPORARY);
+    whole.is_some_and(|whole| whole.is_empty() || whole.ends_with(MEMORY) || whole.ends_with(CHECKPOINT))
+}
+
+/// Whether a file has a name that ours have, and is none of them.
+fn is_foreign(folder: &Path, name: &str) -> bool {
+    let is_kept = name.ends_with(MEMORY) || name.ends_with(CHECKPOINT);
+    is_temporary(name) || is_kept && file::read(&folder.join(name)).is_err()
 }
 
 impl fmt::Display for State {

@@ -1,5 +1,7 @@
 //! What is kept is found again, by the same job alone, and who cannot keep it goes on.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use serde_json::json;
 
 use super::*;
@@ -7,14 +9,11 @@ use super::*;
 const LONG: Duration = Duration::from_mins(1);
 
 fn open(folder: &Path) -> State {
-    State::open(folder, Counter::default()).unwrap()
+    State::open(folder, || ()).unwrap()
 }
 
 fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut names = super::names(folder).unwrap();
     names.sort();
     names
 }
@@ -84,7 +83,7 @@ fn a_folder_is_made_for_its_owner_alone() {
 fn the_second_runner_is_told_who_the_first_is() {
     let folder = tempfile::tempdir().unwrap();
     let first = open(folder.path());
-    let said = State::open(folder.path(), Counter::default()).unwrap_err().to_string();
+    let said = State::open(folder.path(), || ()).unwrap_err().to_string();
     assert!(said.ends_with(&format!("another runner, process {}", std::process::id())), "{said}");
     drop(first);
     open(folder.path());
@@ -93,19 +92,24 @@ fn the_second_runner_is_told_who_the_first_is() {
 #[test]
 fn what_cannot_be_written_is_counted_and_written_later() {
     let folder = tempfile::tempdir().unwrap();
-    let failed = Counter::default();
-    let state = State::open(folder.path(), failed.clone()).unwrap();
+    let failed = Arc::new(AtomicU32::new(0));
+    let count = failed.clone();
+    let failed = || failed.load(Ordering::Relaxed);
+    let add = move || {
+        count.fetch_add(1, Ordering::Relaxed);
+    };
+    let state = State::open(folder.path(), add).unwrap();
     // A folder in the file's place: no file can be renamed over it.
     fs::create_dir(folder.path().join("lan.json")).unwrap();
     let (_, place) = state.memory("lan", "sweep");
     place.save(json!(1));
     assert!(!state.flush(LONG));
-    assert_eq!(failed.value(), 1);
+    assert_eq!(failed(), 1);
     assert_eq!(names(folder.path()), ["LOCK", "lan.json"], "nothing is left of the try");
     fs::remove_dir(folder.path().join("lan.json")).unwrap();
     place.save(json!(2));
     assert!(state.flush(LONG));
-    assert_eq!(failed.value(), 1);
+    assert_eq!(failed(), 1);
 }
 
 #[test]
@@ -126,4 +130,37 @@ fn only_what_is_old_and_of_no_job_is_forgotten() {
     state.forget_all_but(|job| job == "known");
     assert!(state.flush(LONG));
     assert_eq!(names(folder.path()), ["LOCK", "known.json", "young.json"]);
+}
+
+#[test]
+fn a_folder_of_somebody_else_is_refused_and_nothing_in_it_is_touched() {
+    for name in ["package.json", "a.checkpoint", ".tmp", "a.json.tmp"] {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(name), "{}").unwrap();
+        let error = State::open(folder.path(), || ()).unwrap_err();
+        assert!(error.to_string().contains(&format!("`{name}` stands there")), "{error}");
+        assert_eq!(names(folder.path()), [name]);
+    }
+}
+
+#[test]
+fn what_does_not_look_like_state_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["lost+found", "notes.tmp", "README"] {
+        fs::write(folder.path().join(name), "").unwrap();
+    }
+    drop(open(folder.path()));
+    drop(open(folder.path()));
+    assert_eq!(names(folder.path()), ["LOCK", "README", "lost+found", "notes.tmp"]);
+}
+
+#[test]
+fn state_that_was_copied_without_its_lock_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = open(folder.path());
+    state.memory("lan", "sweep").1.save(json!(1));
+    assert!(state.flush(LONG));
+    drop(state);
+    fs::remove_file(folder.path().join("LOCK")).unwrap();
+    assert_eq!(kept(&open(folder.path()), "lan", "sweep"), Some(json!(1)));
 }

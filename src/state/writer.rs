@@ -9,7 +9,6 @@ use std::{
 };
 
 use super::file::{self, Content};
-use crate::meter::Counter;
 
 /// What is to become of a file.
 #[derive(Debug)]
@@ -42,7 +41,7 @@ struct Tray {
 const AGAIN: Duration = Duration::from_secs(30);
 
 impl Writer {
-    pub(super) fn start(folder: &Path, failed: Counter) -> io::Result<Self> {
+    pub(super) fn start(folder: &Path, failed: impl Fn() + Send + 'static) -> io::Result<Self> {
         let desk = Arc::new(Desk::default());
         let (folder, worked) = (folder.to_owned(), desk.clone());
         std::thread::Builder::new().name("state".into()).spawn(move || work(&folder, &worked, &failed))?;
@@ -106,7 +105,7 @@ impl Drop for Writer {
     }
 }
 
-fn work(folder: &Path, desk: &Desk, failed: &Counter) {
+fn work(folder: &Path, desk: &Desk, failed: &impl Fn()) {
     let mut is_failing = false;
     while let Some((file, task)) = desk.next() {
         let path = folder.join(&file);
@@ -122,7 +121,7 @@ fn work(folder: &Path, desk: &Desk, failed: &Counter) {
             }
             Ok(()) => {}
             Err(error) => {
-                failed.inc();
+                failed();
                 if !is_failing {
                     tracing::warn!(
                         "state: write {}: {error}; what was saved before stays, the work goes on, and further failures \

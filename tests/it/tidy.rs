@@ -20,7 +20,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("diagnostic", &[]),
     ("plan", &["value"]),
     ("net", &["sys", "value", "outcome", "meter"]),
-    ("state", &["meter"]),
+    ("state", &[]),
     ("context", &["net", "outcome", "value", "meter", "state"]),
     ("kind", &["context", "net", "value", "outcome", "meter", "diagnostic"]),
     ("job", &["kind", "value", "diagnostic", "outcome"]),
