@@ -78,11 +78,7 @@ impl Kind for Ping {
             let message = format!("`{}` is {what}, and no host that could answer", self.host);
             report.error("host", message, Some("write one host's address or name"));
         }
-        if let (Some(Host::Ip(source)), Host::Ip(host)) = (&self.source, &self.host)
-            && source.is_ipv4() != host.is_ipv4()
-        {
-            report.error("source", "`source` and `host` are of different address families", None);
-        }
+        self.check_families(report);
     }
 
     fn needs_icmp(&self) -> bool {
@@ -96,9 +92,15 @@ impl Kind for Ping {
         Some(self.interval.saturating_mul(self.count.0).saturating_add(last).saturating_mul(passes))
     }
 
+    fn longer(&self) -> Duration {
+        // Without an interval it is the machine that takes its time.
+        let passes = u32::try_from(self.family.passes().len()).unwrap_or(1);
+        SLOWEST.saturating_sub(self.interval.0).saturating_mul(self.count.0).saturating_mul(passes)
+    }
+
     fn forecast(&self, _: &Surroundings) -> Result<Option<Forecast>, Error> {
         let families = self.family.passes().len();
-        let rest = self.interval.saturating_mul(self.count.0.saturating_sub(1));
+        let rest = self.interval.0.max(FASTEST).saturating_mul(self.count.0.saturating_sub(1));
         let (ipv4, ipv6, names) = match &self.host {
             Host::Ip(IpAddr::V4(_)) => (1, 0, 0),
             Host::Ip(IpAddr::V6(_)) | Host::Scoped(..) => (0, 1, 0),
@@ -110,7 +112,7 @@ impl Kind for Ping {
             names,
             packets: u128::from(self.count.0) * families as u128,
             shortest: rest.saturating_mul(u32::try_from(families).unwrap_or(1)),
-            longest: self.longest().unwrap_or(Duration::MAX),
+            longest: self.longest().unwrap_or(Duration::MAX).saturating_add(self.longer()),
             method: "icmp".into(),
             ..Forecast::default()
         }))
@@ -118,6 +120,29 @@ impl Kind for Ping {
 
     async fn run(&self, cx: &Context) -> Result<Outcome, Error> {
         run::run(self, cx).await
+    }
+}
+
+impl Ping {
+    /// Addresses of which one cannot be reached from the other, or not in the family that is asked for.
+    fn check_families(&self, report: &mut Report) {
+        let source = self.source.as_ref().and_then(Host::address);
+        if let (Some(source), Some(host)) = (source, self.host.address())
+            && source.is_ipv4() != host.is_ipv4()
+        {
+            report.error("source", "`source` and `host` are of different address families", None);
+        }
+        for (address, key, hint) in [
+            (self.host.address(), "host", "leave `family` out, or write a name that has such addresses"),
+            (source, "source", "leave `family` out, or write an interface such as `eth0`"),
+        ] {
+            let lacking = |address: &IpAddr| self.family == Family::Both || !self.family.admits(*address);
+            if let Some(address) = address.filter(lacking) {
+                let lacks = if address.is_ipv4() { "IPv6" } else { "IPv4" };
+                let message = format!("`{key}` is no {lacks} address, and this `family` asks for one");
+                report.error("family", message, Some(hint));
+            }
+        }
     }
 }
 
@@ -139,6 +164,10 @@ fn default_size() -> Number<u16> {
 
 /// How often an echo is sent again whose answer this machine itself may have lost; then it ends with `local_loss`.
 const RESENDS: u8 = 2;
+/// From one echo to the next without an interval, on a fast machine.
+const FASTEST: Duration = Duration::from_micros(10);
+/// The same on a slow one.
+const SLOWEST: Duration = Duration::from_micros(200);
 /// The smallest payload: the mark that tells our packets from others.
 const SMALLEST: u16 = 16;
 /// The largest payload of one IPv4 packet.
@@ -188,6 +217,14 @@ const RTT: Metric = Metric::histogram("netjobs_ping_rtt_seconds", TARGET, NETWOR
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_an_interval_a_run_has_the_time_that_its_echoes_take() {
+        let ping: Ping = serde_yaml::from_str("{ host: 10.0.0.1, count: 1000000, interval: 0s }").unwrap();
+        assert_eq!(ping.longer(), Duration::from_secs(200));
+        let slow: Ping = serde_yaml::from_str("{ host: 10.0.0.1, count: 4294967295 }").unwrap();
+        assert_eq!(slow.longer(), Duration::ZERO);
+    }
 
     #[test]
     fn an_address_that_no_single_host_has_is_refused() {

@@ -66,9 +66,9 @@ fn detail(tallies: &[Tally]) -> Value {
 
 async fn pass(ping: &Ping, cx: &Context, family: Family) -> Result<Tally, Error> {
     // A host with addresses of both families is asked in that of the source.
-    let family = match (family, &ping.source) {
-        (Family::Any, Some(Host::Ip(IpAddr::V4(_)))) => Family::V4,
-        (Family::Any, Some(Host::Ip(IpAddr::V6(_)))) => Family::V6,
+    let family = match (family, ping.source.as_ref().and_then(Host::address)) {
+        (Family::Any, Some(IpAddr::V4(_))) => Family::V4,
+        (Family::Any, Some(IpAddr::V6(_))) => Family::V6,
         _ => family,
     };
     let address = tokio::select! {

@@ -17,6 +17,9 @@ use crate::{
 pub(super) struct Tally {
     label: String,
     family: &'static str,
+    /// How many echoes there are to be.
+    count: u32,
+    /// What became of them, up to the last one of which anything is known.
     ends: Vec<End>,
     meters: Series,
     rtt: Rtt,
@@ -88,7 +91,7 @@ impl Tally {
     /// Nothing has been sent of `count` echoes.
     pub(super) fn new(label: String, family: &'static str, count: u32, meters: &Meters) -> Self {
         let series = Series::new(meters, &[&label, family]);
-        Self { ends: vec![End::Open; count as usize], ..Self::counting(label, family, series) }
+        Self { count, ..Self::counting(label, family, series) }
     }
 
     /// Nothing will be sent.
@@ -100,6 +103,7 @@ impl Tally {
         Self {
             label,
             family,
+            count: 0,
             ends: vec![],
             meters,
             rtt: Rtt::default(),
@@ -122,7 +126,7 @@ impl Tally {
 
     /// Whether each echo has come to its end.
     pub(super) fn is_complete(&self) -> bool {
-        self.received + self.lost + self.unsent == self.ends.len() as u64
+        self.received + self.lost + self.unsent == u64::from(self.count)
     }
 
     /// So many have been sent by now.
@@ -138,7 +142,12 @@ impl Tally {
 
     /// Counts an event; one that names an echo of which we know nothing is left out.
     pub(super) fn take(&mut self, event: Event) {
-        let Some(end) = self.ends.get_mut(event.index as usize) else { return };
+        if event.index >= self.count {
+            return;
+        }
+        let index = event.index as usize;
+        self.ends.resize(self.ends.len().max(index + 1), End::Open);
+        let end = &mut self.ends[index];
         match event.what {
             What::Answered { rtt, ttl, is_stamped } => {
                 *end = End::Answered;
@@ -214,10 +223,7 @@ impl Tally {
             (0, 0) => format!("{label} ({}): {reason}", self.family),
             (0, lost) => format!("{lost} of {} echoes to {label} were lost: {reason}", self.sent),
             (unsent, _) => {
-                format!(
-                    "this machine did not send {unsent} of {} echoes to {label}: {reason}",
-                    self.ends.len()
-                )
+                format!("this machine did not send {unsent} of {} echoes to {label}: {reason}", self.count)
             }
         })
     }
@@ -306,7 +312,7 @@ mod tests {
         let user = || What::Answered { rtt: Duration::from_millis(1), ttl: None, is_stamped: false };
         let source = |answers: &[What]| {
             let mut tally = Tally::unmetered("h".into(), "ipv4");
-            tally.ends = vec![End::Open; answers.len()];
+            tally.count = 2;
             for (index, what) in (0..).zip(answers) {
                 tally.take(Event { index, what: *what });
             }
@@ -316,6 +322,18 @@ mod tests {
         assert_eq!(source(&[user(), answered(2)]), Some(RttSource::Mixed));
         assert_eq!(source(&[user(), LOST]), Some(RttSource::User));
         assert_eq!(source(&[LOST]), None);
+    }
+
+    #[test]
+    fn what_is_kept_grows_with_what_was_asked_and_not_with_what_may_be() {
+        let meters = Registry::new(100).job(&"a".into(), "ping", []);
+        let mut tally = Tally::new("h".into(), "ipv4", u32::MAX, &meters);
+        tally.sent(3);
+        tally.take(Event { index: 2, what: answered(1) });
+        assert_eq!((tally.ends.capacity() < 100, tally.received), (true, 1));
+        tally.take(Event { index: u32::MAX, what: answered(1) });
+        assert_eq!(tally.received, 1);
+        assert!(!tally.is_complete());
     }
 
     #[test]

@@ -75,17 +75,21 @@ pub enum Endpoint {
 pub struct Bind(pub Endpoint);
 
 impl Host {
+    /// Its address; `None` for a name.
+    pub fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Ip(address) => Some(*address),
+            Self::Scoped(address, _) => Some((*address).into()),
+            Self::Name(_) => None,
+        }
+    }
+
     /// What its address is where no single host has it, such as `a multicast address`. Names are not looked up.
     pub fn is_nobody(&self) -> Option<&'static str> {
-        let address = match self {
-            Self::Ip(address) => *address,
-            Self::Scoped(address, _) => (*address).into(),
-            Self::Name(_) => return None,
-        };
-        match address {
+        match self.address()? {
             IpAddr::V4(address) if address.is_broadcast() => Some("a broadcast address"),
-            _ if address.is_multicast() => Some("a multicast address"),
-            _ if address.is_unspecified() => Some("the unspecified address"),
+            address if address.is_multicast() => Some("a multicast address"),
+            address if address.is_unspecified() => Some("the unspecified address"),
             _ => None,
         }
     }
