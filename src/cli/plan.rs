@@ -20,7 +20,7 @@ use crate::{
     plan::Timetable,
     sink::units,
     sys::rights::{self, Right},
-    value::schedule::At,
+    value::schedule::{At, Overlap},
 };
 
 /// Show what jobs would send and need, without sending anything
@@ -76,7 +76,7 @@ impl Plan {
             row(job, &around, notes)
         });
         let rows: Vec<Row> = rows.collect();
-        let text = if self.json { lines(&rows, icmp) } else { table(&rows) };
+        let text = if self.json { lines(&rows, icmp, raw) } else { table(&rows) };
         out::print(&text, Code::Passed)
     }
 }
@@ -102,9 +102,33 @@ fn row<'a>(job: &'a Job, around: &Surroundings, mut notes: Vec<Prediction>) -> R
     let now = Timestamp::now();
     let tomorrow = now.saturating_add(SignedDuration::from_hours(24)).unwrap_or(now);
     let starts = Timetable::new(&job.name, &job.schedule).count(now, tomorrow) as f64 / 24.0;
+    let shortest = forecast.as_ref().map(|forecast| outcome::seconds(forecast.shortest));
+    if let Some(shortest) = shortest.filter(|shortest| shortest * starts > HOUR) {
+        say(
+            format!(
+                "a run takes {} at least, and a start comes each {}: {}",
+                units::seconds(shortest),
+                units::seconds(HOUR / starts),
+                crowded(job.overlap)
+            ),
+            "let it start less often, or do less in a run".into(),
+        );
+    }
     Row { job, forecast, starts, notes }
 }
 
+/// What comes of starts that are closer together than runs are long.
+fn crowded(overlap: Overlap) -> &'static str {
+    match overlap {
+        Overlap::Skip => "those between are skipped",
+        Overlap::Queue => "one waits, the others between are skipped",
+        Overlap::Replace => "with `overlap: replace` none comes to its end",
+        Overlap::Allow => "with `overlap: allow` ever more of them run side by side",
+    }
+}
+
+/// An hour, in seconds.
+const HOUR: f64 = 3600.0;
 const HEAD: [&str; 7] = ["job", "kind", "targets", "packets", "takes", "starts/h", "needs"];
 
 fn table(rows: &[Row]) -> String {
@@ -157,11 +181,11 @@ fn starts(row: &Row) -> String {
     }
 }
 
-fn lines(rows: &[Row], icmp: bool) -> String {
-    rows.iter().fold(String::new(), |text, row| text + &line(row, icmp).to_string() + "\n")
+fn lines(rows: &[Row], icmp: bool, raw: bool) -> String {
+    rows.iter().fold(String::new(), |text, row| text + &line(row, icmp, raw).to_string() + "\n")
 }
 
-fn line(row: &Row, icmp: bool) -> Value {
+fn line(row: &Row, icmp: bool, raw: bool) -> Value {
     let facts = row.job.room.facts();
     let notes = row.notes.iter().map(|note| json!({ "message": note.message, "hint": note.hint }));
     let mut line = json!({
@@ -182,7 +206,12 @@ fn line(row: &Row, icmp: bool) -> Value {
         line["seconds_min"] = outcome::seconds(forecast.shortest).into();
         line["seconds_max"] = outcome::seconds(forecast.longest).into();
         line["method"] = forecast.method.as_str().into();
-        line["permitted"] = (forecast.method != "icmp" || icmp).into();
+        let permitted = match forecast.method.as_str() {
+            "icmp" => icmp,
+            "arp" => raw,
+            _ => true,
+        };
+        line["permitted"] = permitted.into();
         line["open_files_max"] = forecast.open_files.into();
     }
     line
@@ -223,12 +252,54 @@ mod tests {
 
     #[test]
     fn a_line_for_programs_says_whether_the_right_is_there() {
-        let text = "jobs:\n  - { name: a, every: 1h, sweep: { targets: 8.8.8.8, method: icmp } }\n";
+        for (method, icmp, raw, permitted) in [
+            ("icmp", false, false, false),
+            ("icmp", true, false, true),
+            ("arp", true, false, false),
+            ("arp", true, true, true),
+            ("tcp/22", false, false, true),
+        ] {
+            let text = format!(
+                "jobs:\n  - {{ name: a, every: 1h, sweep: {{ targets: 8.8.8.8, method: {method} }} }}\n"
+            );
+            let loaded = load_texts(&[("a.yaml", &text)], &Environment::new("here", |_| None));
+            let job = &loaded.jobs[0];
+            let row = row(job, &around(job, icmp), vec![]);
+            let line = line(&row, icmp, raw);
+            assert_eq!(
+                (&line["permitted"], &line["starts_per_hour"]),
+                (&permitted.into(), &1.0.into()),
+                "{method}"
+            );
+            let last = line["notes"].as_array().unwrap().last().unwrap();
+            assert_eq!(last["message"], "1 of the targets are public addresses");
+        }
+    }
+
+    #[test]
+    fn starts_that_are_closer_than_a_run_is_long_are_noted() {
+        for (overlap, wanted) in [
+            ("skip", "a start comes each 10.0 s: those between are skipped"),
+            ("queue", "one waits, the others between are skipped"),
+            ("replace", "with `overlap: replace` none comes to its end"),
+            ("allow", "with `overlap: allow` ever more of them run side by side"),
+        ] {
+            let text = format!(
+                "jobs:\n  - {{ name: a, every: 10s, overlap: {overlap}, ping: {{ host: 10.0.0.1, count: 60 }} }}\n"
+            );
+            let loaded = load_texts(&[("a.yaml", &text)], &Environment::new("here", |_| None));
+            let job = &loaded.jobs[0];
+            let notes = row(job, &around(job, true), vec![]).notes;
+            assert_eq!(notes.len(), 1, "{notes:?}");
+            assert!(
+                notes[0].message.starts_with("a run takes 59.0 s at least")
+                    && notes[0].message.ends_with(wanted),
+                "{notes:?}"
+            );
+        }
+        let text = "jobs:\n  - { name: a, every: 10s, ping: { host: 10.0.0.1, count: 4 } }\n";
         let loaded = load_texts(&[("a.yaml", text)], &Environment::new("here", |_| None));
         let job = &loaded.jobs[0];
-        let row = row(job, &around(job, false), vec![]);
-        let line = line(&row, false);
-        assert_eq!((&line["permitted"], &line["starts_per_hour"]), (&false.into(), &1.0.into()));
-        assert_eq!(line["notes"][0]["message"], "1 of the targets are public addresses");
+        assert!(row(job, &around(job, true), vec![]).notes.is_empty());
     }
 }

@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{
     job::Job,
-    net::listen::Listen,
+    net::{listen::Listen, syn},
     sys::{
         limits,
         rights::{self, Right},
@@ -42,7 +42,7 @@ impl fmt::Display for Prediction {
 
 /// All that can be foreseen, in the order of the jobs.
 pub fn all(jobs: &[Job]) -> Vec<Prediction> {
-    let mut icmp = None;
+    let (mut icmp, mut raw) = (None, None);
     let mut predictions = vec![];
     for job in jobs {
         let mut say = |(message, hint): (String, String)| {
@@ -52,6 +52,12 @@ pub fn all(jobs: &[Job]) -> Vec<Prediction> {
         if job.room.needs_icmp() && !*icmp.get_or_insert_with(may_send_icmp) {
             say((
                 "this process may not send ICMP, so the job will be `errored` with `permission`".into(),
+                "`netjobs doctor` says how to allow it".into(),
+            ));
+        }
+        if job.room.needs_raw() && !*raw.get_or_insert_with(syn::is_allowed) {
+            say((
+                "this process has no `CAP_NET_RAW`, so the job will be `errored` with `permission`".into(),
                 "`netjobs doctor` says how to allow it".into(),
             ));
         }

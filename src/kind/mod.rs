@@ -82,6 +82,11 @@ pub trait Kind: DeserializeOwned + JsonSchema + Debug + Send + Sync {
         false
     }
 
+    /// Whether a run cannot do without `CAP_NET_RAW`.
+    fn needs_raw(&self) -> bool {
+        false
+    }
+
     /// The most open files that its keys ask for, or why a run would be refused where so many are allowed; `None` where
     /// they ask for no number.
     fn open_files(&self, allowed: u64) -> Option<Result<u64, Error>> {
@@ -165,6 +170,10 @@ pub trait Room: Debug + Send + Sync {
     fn is_unbounded(&self) -> bool;
     /// See [`Kind::needs_icmp`].
     fn needs_icmp(&self) -> bool {
+        false
+    }
+    /// See [`Kind::needs_raw`].
+    fn needs_raw(&self) -> bool {
         false
     }
     /// See [`Kind::open_files`].

@@ -71,6 +71,9 @@ macro_rules! kinds {
             fn needs_icmp(&self) -> bool {
                 match self { $(Self::$type(room) => Kind::needs_icmp(room),)* }
             }
+            fn needs_raw(&self) -> bool {
+                match self { $(Self::$type(room) => Kind::needs_raw(room),)* }
+            }
             fn open_files(&self, allowed: u64) -> Option<Result<u64, Error>> {
                 match self { $(Self::$type(room) => Kind::open_files(room, allowed),)* }
             }

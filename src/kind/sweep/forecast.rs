@@ -156,6 +156,14 @@ fn links(interface: &Interface) -> Vec<(IpAddr, IpAddr)> {
     networks.map(|net| (net.network(), net.broadcast())).collect()
 }
 
+/// The addresses of this machine and of its own links.
+fn near(around: &Surroundings) -> AddressSet {
+    let own = around.interfaces.iter().flat_map(|interface| &interface.addresses);
+    let own = own.map(|address| (address.address, address.address));
+    let loopback = [(Ipv4Addr::new(127, 0, 0, 0).into(), Ipv4Addr::new(127, 255, 255, 255).into())];
+    AddressSet::new(around.interfaces.iter().flat_map(links).chain(own).chain(loopback))
+}
+
 /// The broadcast address of a network that this machine is in; the kernel has it whether it was given one or not.
 fn broadcast(address: &Address) -> Option<Ipv4Addr> {
     let (IpAddr::V4(last), 0..=30) = (address.network().broadcast(), address.prefix_length) else {
@@ -235,6 +243,20 @@ fn notes(
         say(
             format!("{} targets at `rate: max`, without the cap for each network", forecast.targets()),
             "do so only where all the network between is yours; the default is `1000/s`",
+        );
+    }
+    let interfaces = sweep.targets.iter().filter_map(|entry| match &entry.target {
+        Target::Interface(name) => around.interfaces.iter().find(|interface| interface.name == *name),
+        _ => None,
+    });
+    for interface in interfaces.filter(|interface| !interface.is_up()) {
+        let message = format!("interface `{}` is down: nothing goes out there", interface.name);
+        say(message, "`ip link set dev NAME up` switches it on");
+    }
+    if sweep.method == Method::Arp && !set.without(&near(around)).is_empty() {
+        say(
+            "not all targets are on this machine's own links, and `method: arp` asks nobody beyond".into(),
+            "write `method: icmp` for such targets, or leave them out",
         );
     }
     let own = OWN.iter().filter_map(|net| net.parse::<Targets>().ok()?.target.addresses(true));
@@ -352,5 +374,7 @@ mod tests {
         check_note("{ targets: [10.0.0.1, 8.8.8.8, 1.1.1.1] }", &["2 of the targets are public"]);
         check_note("{ targets: 255.255.255.255 }", &["1 of the", "255.255.255.255 is a broadcast address"]);
         check_note("{ targets: 10.0.0.1, exclude: 10.0.0.1 }", &["no target is left"]);
+        check_note("{ targets: [127.0.0.1, 10.0.0.1], method: arp }", &["not all targets are on this"]);
+        check_note("{ targets: 127.0.0.1, method: arp }", &[]);
     }
 }

@@ -110,6 +110,10 @@ impl Kind for Sweep {
         self.method == Method::Icmp
     }
 
+    fn needs_raw(&self) -> bool {
+        self.method == Method::Arp
+    }
+
     fn longest(&self) -> Option<Duration> {
         let pass = seconds(self.slowest_pass()).saturating_add(self.timeout.0);
         Some(pass.saturating_mul(self.passes.0).saturating_add(SLACK))

@@ -78,17 +78,33 @@ fn a_plan_says_which_right_is_missing() {
     let (ours, _peer) = pair();
     ours.sh("echo 1 0 > /proc/sys/net/ipv4/ping_group_range");
     let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all"];
-    let jobs = ["sweep: { targets: 10.99.0.1, method: icmp }", "sweep: { targets: 10.99.0.1 }"];
+    let jobs = [
+        "sweep: { targets: 10.99.0.1, method: icmp }",
+        "sweep: { targets: 10.99.0.1 }",
+        "sweep: { targets: 10.9.0.2, method: arp }",
+    ];
     let allowed = plan(&ours, &jobs, &[]);
     assert_eq!((&allowed[0]["permitted"], &allowed[1]["method"]), (&true.into(), &"icmp".into()));
     let refused = plan(&ours, &jobs, &nobody);
     assert_eq!((&refused[0]["permitted"], &refused[1]["method"]), (&false.into(), &"tcp/443".into()));
     assert!(messages(&refused[0]).contains("may not send ICMP"), "{}", messages(&refused[0]));
     assert_eq!(messages(&refused[1]), "");
+    assert_eq!((&allowed[2]["permitted"], &refused[2]["permitted"]), (&true.into(), &false.into()));
+    assert!(messages(&refused[2]).contains("has no `CAP_NET_RAW`"), "{}", messages(&refused[2]));
     assert!(allowed[1]["open_files_max"].is_null() && refused[1]["open_files_max"].as_u64().unwrap() > 0);
     let near = plan(&ours, &["sweep: { targets: 10.9.0.0/23, edges: include }"], &nobody);
     assert!(
         messages(&near[0]).contains("without CAP_NET_RAW 256 are asked at a time")
             || near[0]["on_link"] == 256
     );
+}
+
+#[test]
+fn a_plan_says_that_an_interface_is_down() {
+    let (ours, _peer) = pair();
+    ours.sh("ip link add down0 type veth peer name down1; ip addr add 10.61.0.1/28 dev down0");
+    let jobs = ["sweep: { targets: 'iface:down0' }"];
+    assert_eq!(messages(&plan(&ours, &jobs, &[])[0]), "interface `down0` is down: nothing goes out there");
+    ours.sh("ip link set down0 up");
+    assert_eq!(messages(&plan(&ours, &jobs, &[])[0]), "");
 }
