@@ -57,7 +57,8 @@ pub struct Ending {
 /// The flag of what survives a restart, which `run` and `once` share.
 #[derive(clap::Args, Debug)]
 pub struct Keeping {
-    /// Keep here what shall survive a restart, such as what sweeps know of hosts; one runner a folder
+    /// Keep here, by the names of jobs, what shall survive a restart, such as what sweeps know of hosts; a folder of its
+    /// own, for one runner
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub state: Option<PathBuf>,
 }
