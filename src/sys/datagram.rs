@@ -57,7 +57,7 @@ pub struct Message<'a> {
     pub bytes: &'a [u8],
     /// Who sent it.
     pub from: SockAddr,
-    /// The control messages, for [`controls`](super::control::controls).
+    /// The control messages, for [`controls`].
     pub control: &'a [u8],
     /// Whether there was no room for all of it.
     pub is_cut: bool,
