@@ -228,7 +228,7 @@ impl Tally {
         })
     }
 
-    /// All measurements that exist: without an answer there is no round trip, without an echo no loss.
+    /// All measurements that exist: without an answer there is no round trip, without an end no loss.
     pub(super) fn samples(&self, name_family: bool) -> Samples {
         let mut samples = Samples { family: name_family.then_some(self.family), ..Samples::default() };
         samples.count("sent", self.sent);
@@ -238,8 +238,10 @@ impl Tally {
         samples.count("duplicates", self.duplicates);
         samples.count("late", self.late);
         samples.count("reordered", self.reordered);
-        if self.sent > 0 {
-            samples.push("loss", Sample::Number(self.lost as f64 / self.sent as f64));
+        // Of an interrupted run nobody knows what would have become of those on their way.
+        let ended = self.received + self.lost;
+        if ended > 0 {
+            samples.push("loss", Sample::Number(self.lost as f64 / ended as f64));
         }
         self.rtt.samples(&mut samples);
         if self.steps.1 > 0 {
@@ -322,6 +324,17 @@ mod tests {
         assert_eq!(source(&[user(), answered(2)]), Some(RttSource::Mixed));
         assert_eq!(source(&[user(), LOST]), Some(RttSource::User));
         assert_eq!(source(&[LOST]), None);
+    }
+
+    #[test]
+    fn what_is_on_its_way_is_neither_lost_nor_found() {
+        let meters = Registry::new(100).job(&"a".into(), "ping", []);
+        let mut tally = Tally::new("h".into(), "ipv4", 4, &meters);
+        tally.sent(3);
+        assert_eq!(tally.samples(false).find("loss"), None);
+        tally.take(Event { index: 0, what: answered(1) });
+        tally.take(Event { index: 1, what: LOST });
+        assert_eq!(tally.samples(false).find("loss"), Some(&Sample::Number(0.5)));
     }
 
     #[test]
