@@ -51,16 +51,21 @@ impl Forward {
     }
 
     fn value(&self, series: &str) -> u64 {
+        self.find(series).unwrap_or_else(|| panic!("no {series}"))
+    }
+
+    /// Some series begin with the first that they count.
+    fn find(&self, series: &str) -> Option<u64> {
         let text = self.daemon.get("/metrics");
-        let line = text.lines().find(|line| line.starts_with(series)).unwrap();
-        line.rsplit_once(' ').unwrap().1.parse().unwrap()
+        let line = text.lines().find(|line| line.starts_with(series))?;
+        Some(line.rsplit_once(' ').unwrap().1.parse().unwrap())
     }
 
     /// Asks until a series has a value.
     fn wait_for(&self, series: &str, wanted: u64) {
         let start = tokio::time::Instant::now();
-        while self.value(series) != wanted {
-            assert!(start.elapsed() < super::PATIENCE, "{series} is {}, not {wanted}", self.value(series));
+        while self.find(series) != Some(wanted) {
+            assert!(start.elapsed() < super::PATIENCE, "{series} is {:?}, not {wanted}", self.find(series));
         }
     }
 
