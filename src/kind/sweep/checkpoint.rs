@@ -14,6 +14,18 @@ use crate::outcome::{Evidence, Reason};
 /// A sweep on its way, as it is saved.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Saved {
+    pub(super) standing: Standing,
+    /// Runs of findings: a byte each, and how many there are.
+    findings: String,
+    /// The round trips of the living, in their order.
+    rtts: String,
+    /// Hosts that are being asked, each as the distance from the one before.
+    asked: String,
+}
+
+/// Where a sweep stands, besides its findings.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Standing {
     /// Which set, asked how: nobody else goes on from here.
     pub(super) identity: u64,
     /// The key of a scattered order; `None`: a plain one.
@@ -26,30 +38,11 @@ pub(super) struct Saved {
     pub(super) left: u64,
     pub(super) packets: u64,
     pub(super) local_drops: u64,
-    /// Runs of findings: a byte each, and how many there are.
-    findings: String,
-    /// The round trips of the living, in their order.
-    rtts: String,
-    /// Hosts that are being asked, each as the distance from the one before.
-    asked: String,
-}
-
-/// Where a sweep stands, besides its findings.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Standing {
-    pub(super) identity: u64,
-    pub(super) key: Option<[u64; 2]>,
-    pub(super) pass: u32,
-    pub(super) place: u32,
-    pub(super) left: u64,
-    pub(super) packets: u64,
-    pub(super) local_drops: u64,
 }
 
 impl Saved {
     /// Packs it; `asked` are hosts that are being asked, in ascending order.
     pub(super) fn new(standing: Standing, findings: &Findings, asked: &[u32]) -> Self {
-        let Standing { identity, key, pass, place, left, packets, local_drops } = standing;
         let mut runs = vec![];
         let mut bytes = findings.bytes().peekable();
         while let Some(byte) = bytes.next() {
@@ -70,7 +63,7 @@ impl Saved {
             before = *index;
         }
         let (findings, rtts, asked) = (text(&runs), text(&rtts), text(&gaps));
-        Self { identity, key, pass, place, left, packets, local_drops, findings, rtts, asked }
+        Self { standing, findings, rtts, asked }
     }
 
     /// What was found of so many hosts, and who was being asked; `None` where it does not fit.
@@ -164,7 +157,10 @@ mod tests {
         let saved = serde_json::to_value(Saved::new(standing, &findings, &asked)).unwrap();
         let saved: Saved = serde_json::from_value(saved).unwrap();
         let (found, again) = saved.unpack(100_000).unwrap();
-        assert_eq!((again.as_slice(), saved.identity, saved.place), (&asked[..], u64::MAX, 7));
+        assert_eq!(
+            (again.as_slice(), saved.standing.identity, saved.standing.place),
+            (&asked[..], u64::MAX, 7)
+        );
         assert_eq!(found.alive(), findings.alive());
         for (index, finding) in findings.iter() {
             assert_eq!(found.get(index), finding);

@@ -13,8 +13,7 @@ use std::{
 };
 
 use netjobs::{
-    context::testing::context,
-    kind::{Kind as _, sweep::Sweep},
+    kind::sweep::Sweep,
     net::neighbour::{Mac, arp},
     outcome::{Notice, Outcome},
     sys::packet,
@@ -293,18 +292,7 @@ fn a_cancelled_search_of_a_link_gives_what_it_has_at_once() {
     let (ours, _peer, ..) = link();
     let spec: Sweep =
         spec("{ targets: [10.50.15.254, 10.50.0.2-200], rate: 50/s, order: random, timeout: 20s }");
-    let (outcome, took) = ours.block_on(move || async move {
-        let (cx, _) = context(vec![], None);
-        let stop = cx.stop().cancel.clone();
-        let cancel = async {
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            stop.cancel();
-            now()
-        };
-        let (outcome, cancelled) = tokio::join!(spec.run(&cx), cancel);
-        (outcome.unwrap(), cancelled.elapsed())
-    });
-    assert!(took < Duration::from_millis(200), "{took:?}");
+    let outcome = super::sweep::cancelled(&ours, spec);
     check(&outcome, &[("targets", 200), ("dead", 0)]);
     assert!((10..60).contains(&count(&outcome, "packets")), "{outcome:?}");
 }

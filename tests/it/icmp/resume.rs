@@ -79,7 +79,7 @@ struct Standing {
 fn standing(state: &Path) -> Option<Standing> {
     let text = fs::read_to_string(state.join("sweep.checkpoint")).ok()?;
     let saved: Value = serde_json::from_str(&text).expect("a file of state is whole at any time");
-    let number = |key: &str| saved["value"][key].as_u64().unwrap();
+    let number = |key: &str| saved["value"]["standing"][key].as_u64().unwrap();
     Some(Standing { pass: number("pass"), left: number("left"), packets: number("packets") })
 }
 

@@ -47,7 +47,8 @@ impl Drive<'_> {
     pub(in super::super) fn begin(&mut self, method: Method) {
         let Some(file) = self.cx.checkpoint() else { return };
         let identity = identity(&format!("{method} {} {}", self.sweep.passes.0, self.hosts.text()));
-        let found = file.take::<Saved>().filter(|(saved, age)| saved.identity == identity && *age < LONGEST);
+        let found =
+            file.take::<Saved>().filter(|(saved, age)| saved.standing.identity == identity && *age < LONGEST);
         if let Some((saved, age)) = found
             && self.restore(&saved).is_some()
         {
@@ -65,19 +66,20 @@ impl Drive<'_> {
 
     fn restore(&mut self, saved: &Saved) -> Option<()> {
         let count = self.hosts.count();
-        let fits = saved.key.is_some() == self.key.is_some() && saved.place <= count;
+        let standing = saved.standing;
+        let fits = standing.key.is_some() == self.key.is_some() && standing.place <= count;
         let (findings, asked) = saved.unpack(count).filter(|_| fits)?;
-        self.set_order(saved.key);
+        self.set_order(standing.key);
         self.findings = findings;
         // In the order of the sweep, so that no network gets them all at once.
         let mut asked: HashSet<u32> = asked.into_iter().collect();
-        let behind = (0..saved.place).rev().map(|place| self.order.get(place));
+        let behind = (0..standing.place).rev().map(|place| self.order.get(place));
         let mut again: Vec<u32> = behind.filter(|index| asked.remove(index)).collect();
         again.extend(asked);
         // Whoever had not begun with a pass has still to hear of all.
-        let left = (saved.place > 0).then_some(saved.left);
-        self.cursor = Cursor { pass: saved.pass, place: saved.place, again, left };
-        (self.packets, self.local_drops) = (saved.packets, saved.local_drops);
+        let left = (standing.place > 0).then_some(standing.left);
+        self.cursor = Cursor { pass: standing.pass, place: standing.place, again, left };
+        (self.packets, self.local_drops) = (standing.packets, standing.local_drops);
         Some(())
     }
 
