@@ -25,7 +25,7 @@ const MAKER: &str = "netjobs-start";
 /// Makes the runtime, with all its workers and one blocking thread started.
 pub fn build() -> io::Result<Runtime> {
     let workers = thread::available_parallelism().map_or(1, usize::from).min(WORKERS);
-    try_threads(workers + 1)?;
+    try_threads(workers + 2)?;
     // Where something is refused all the same, tokio panics, and then waits for ever for the threads that it has. So a
     // thread of its own makes it, and is left where it is.
     let (tell, told) = mpsc::sync_channel(1);
