@@ -5,7 +5,6 @@ use std::{
     io::{self, IsTerminal, Write},
     net::SocketAddr,
     path::PathBuf,
-    sync::Arc,
 };
 
 use clap::{
@@ -25,7 +24,7 @@ use super::{
 use crate::{
     context::Shared,
     exit::Code,
-    http::{self, Reload, Site},
+    http::{self, Reload, Site, Spare},
     meter::Registry,
     run::{self, Control, Loader, Mode},
     sink::{
@@ -115,6 +114,7 @@ impl Run {
     }
 
     fn try_run(&self, color: Color) -> Result<Code, Code> {
+        let spare = Spare::open();
         let files = Files::of(&self.paths);
         let loaded = files.load_or_say(color)?;
         for prediction in predict::open_files(&loaded.jobs) {
@@ -141,11 +141,12 @@ impl Run {
             grace: self.ending.grace.0,
             drain_idle: self.ending.drain_idle.0,
         };
-        runtime.block_on(self.serve(session, metrics, history))
+        let site = Site { metrics, history, reload: None, spare };
+        runtime.block_on(self.serve(session, site))
     }
 
     /// Serves HTTP beside the engine, also while it drains.
-    async fn serve(&self, session: Session, metrics: Arc<Metrics>, history: History) -> Result<Code, Code> {
+    async fn serve(&self, session: Session, mut site: Site) -> Result<Code, Code> {
         let signals = session::catch(true)?;
         let at = self.web_listen_address;
         let listener = listen(at).map_err(|error| {
@@ -154,9 +155,9 @@ impl Run {
         })?;
         let at = listener.local_addr().unwrap_or(at);
         let (control, commands) = run::control();
-        let reload = self.web_enable_lifecycle.then(|| reload(control.clone()));
+        site.reload = self.web_enable_lifecycle.then(|| reload(control.clone()));
         let (server, stop) = (TaskTracker::new(), CancellationToken::new());
-        server.spawn(http::serve(listener, Site { metrics, history, reload }, stop.clone()));
+        server.spawn(http::serve(listener, site, stop.clone()));
         let jobs = out::plural(session.set.jobs.len(), "job");
         let version = env!("CARGO_PKG_VERSION");
         out::say(format_args!("netjobs {version} runs {jobs}; metrics on http://{at}/metrics"));
