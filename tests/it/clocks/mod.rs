@@ -38,7 +38,7 @@ fn check_stop(stop: impl FnOnce(&Story), go_on: impl FnOnce(&Story)) {
         let after: Vec<_> = runs.filter(|(_, started)| *started >= woken).collect();
         let first = after.iter().map(|(_, started)| started.duration_since(woken)).min().unwrap();
         let late = after.iter().filter(|(scheduled, _)| *scheduled < woken).count();
-        println!("{name}: {missed} of about 10 starts missed, {late} caught up, the first {first:#} after");
+        eprintln!("{name}: {missed} of about 10 starts missed, {late} caught up, the first {first:#} after");
         assert!(
             first <= SignedDuration::from_secs(1) + SLACK,
             "{name}: the first start came {first:#} after"

@@ -47,7 +47,7 @@ fn check_step(story: &mut Story, file: &std::path::Path, from: i64, to: i64) {
         // What the clock jumped over begins at a part of a second, and one of it may be a run.
         assert!(missed.abs_diff(wanted) <= 2, "{name}: {missed} missed by a step of {} s", to - from);
         assert!(runs.len() <= 6, "{name}: a burst of {}", runs.len());
-        println!("{:+} s: {name} starts {pause:#} after, {missed} missed", to - from);
+        eprintln!("{:+} s: {name} starts {pause:#} after, {missed} missed", to - from);
     }
 }
 

@@ -10,8 +10,8 @@ use super::rig::*;
 const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
 
-fn open(folder: &Path) -> Option<State> {
-    Some(State::open(folder, || ()).unwrap())
+fn open(folder: &Path) -> State {
+    State::open(folder, || ()).unwrap()
 }
 
 fn daily(missed: Missed) -> Vec<Job> {
@@ -21,8 +21,8 @@ fn daily(missed: Missed) -> Vec<Job> {
 /// A runner that begins and ends so many seconds after the first dawn, with the state of a folder.
 async fn run(folder: &Path, jobs: Vec<Job>, from: u64, until: u64) -> Story {
     let state = open(folder);
-    let story = Rig::later(jobs, from, state.clone()).stop_after(secs(until - from)).await;
-    assert!(state.unwrap().flush(secs(60)));
+    let story = Rig::later(jobs, from, Some(state.clone())).stop_after(secs(until - from)).await;
+    assert!(state.flush(secs(60)));
     story
 }
 
@@ -93,7 +93,7 @@ async fn a_clock_that_was_set_back_between_two_runners_repeats_no_start_of_the_d
     let story = run(folder, daily(Missed::Once), 2 * HOUR, 5 * HOUR).await;
     check_story(&story, &[], 0);
     // A clock of long ago, which then comes to the truth: three were missed.
-    let rig = Rig::later(daily(Missed::Once), HOUR, open(folder));
+    let rig = Rig::later(daily(Missed::Once), HOUR, Some(open(folder)));
     rig.clock.step(-1_700_000_000);
     tokio::time::sleep(secs(10)).await;
     rig.clock.step(1_700_000_000 + i64::try_from(3 * DAY + 3 * HOUR).unwrap());
@@ -119,7 +119,7 @@ async fn a_catch_up_waits_for_what_the_job_needs() {
 async fn a_job_that_is_taken_out_and_put_back_catches_up_and_one_that_is_changed_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let state = open(folder.path());
-    let mut rig = Rig::later(daily(Missed::Once), 0, state);
+    let mut rig = Rig::later(daily(Missed::Once), 0, Some(state));
     rig.until_finished("a").await;
     rig.reload(daily(Missed::Once).into_iter().map(|job| job.with(|job| job.identity = 1)).collect()).await;
     rig.reload(vec![]).await;
