@@ -25,6 +25,8 @@ mod joblimits;
 // The JSON schema is current and holds what we show.
 mod schema;
 
+// The built program stopped, frozen, restarted, and under clocks that somebody sets.
+mod clocks;
 // The daemon as a whole: what a scrape shows, what a reload changes, what a drain says.
 mod daemon;
 // Each numbered case has a test that names it.
