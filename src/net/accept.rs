@@ -50,9 +50,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 const AGAIN: Duration = Duration::from_mins(1);
 
 /// Accepts until it is told to stop. `Err`: the listener is of no use any more.
-pub async fn accept(
+pub async fn accept<H: Host>(
     socket: &Socket,
-    host: &impl Host,
+    host: &H,
     descriptors: &Arc<Descriptors>,
     full: Full,
     stop: &CancellationToken,
@@ -63,6 +63,13 @@ pub async fn accept(
     // Once this machine is short.
     let mut waiting: Option<Waiting<'_>> = None;
     loop {
+        // What is free may be all that HTTP has: it is not taken for a client who could only wait with it.
+        if waiting.is_some() && descriptors.hold(H::DESCRIPTORS).is_none() {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = sleep(PAUSE) => continue,
+            }
+        }
         // Before the attempt, so that no descriptor is freed unheard between the two.
         let freed = waiting.as_ref().map(Waiting::freed);
         let result = tokio::select! {

@@ -39,6 +39,8 @@ mod engine;
 mod examples;
 // A network that lies and fails, and what the built program makes of it.
 mod falsenet;
+// System calls that fail, and limits on files, threads and memory.
+mod hostile;
 // Pings and sweeps against real kernels, forged answers and broken networks.
 mod icmp;
 // The twelve one-liners, each against a real program that is not ours.
