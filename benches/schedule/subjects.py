@@ -21,10 +21,10 @@ class Every:
         self.seconds = seconds
 
     def yaml(self):
-        return f"every: {self.seconds}s"
+        return f"every: {int(self.seconds * 1000)}ms"
 
     def words(self):
-        return ["every", self.seconds * 1000]
+        return ["every", int(self.seconds * 1000)]
 
 
 class Cron:

@@ -12,7 +12,7 @@ from .rig import Rig, install
 BINARY = ROOT / "target/release/netjobs"
 # A slot: a reload at its begin, a fault in its middle, a look at its end.
 SLOT, BEGIN, FAULT, LOOK = 10, 1, 5, 8.5
-LOOKS, BETWEEN = 10, 0.1
+LOOKS, BETWEEN = 8, 0.1
 # What goes on while faults are healed, and how long the end may take.
 HEAL, END = 20, 40
 # Counters that are summed over their series; jobs go with their series, so it is their growth from look to look.
@@ -54,11 +54,12 @@ class Soak:
         # The least of some looks: what a connection or a child holds for a moment is none of it.
         few = []
         for _ in range(LOOKS):
-            few.append((daemon.descriptors(), daemon.status("Threads"), daemon.status("VmRSS")))
+            page, open_now = self.rig.page("/metrics")[1], daemon.descriptors()
+            few.append((open_now - of_connections(page), open_now, daemon.status("Threads"), daemon.status("VmRSS")))
             time.sleep(BETWEEN)
-        descriptors, threads, resident = (min(one) for one in zip(*few))
-        cpu, series = daemon.account.seconds(), self.count(self.rig.page("/metrics")[1])
-        sample = {"turn": turn, "at": time.monotonic() - self.start, "descriptors": descriptors, "threads": threads, "resident": resident / 1024,
+        own, descriptors, threads, resident = (min(one) for one in zip(*few))
+        cpu, series = daemon.account.seconds(), self.count(page)
+        sample = {"turn": turn, "at": time.monotonic() - self.start, "own": own, "descriptors": descriptors, "threads": threads, "resident": resident / 1024,
                   "peak": daemon.status("VmHWM") / 1024, "cpu": cpu - self.cpu, "lines": self.rig.log.lines, "series": series} | self.sums | self.rig.counts()
         self.samples.append(sample)
         shown = ", ".join(f"{name} {sample.get(name, 0):.6g}" for name in ("descriptors", "threads", "resident", "peak", "short", SUMS[0]))
@@ -93,6 +94,15 @@ class Soak:
         self.rig.errors.seek(0)
         said = [line for line in self.rig.errors.read().splitlines() if not line.startswith("netjobs ")]
         return {"counts": counts, "code": code, "ended": time.monotonic() - start, "said": "; ".join(said)[:300]}
+
+
+def of_connections(page):
+    """Descriptors of open connections and of the pipes between them: two of a forward's stream, one of its datagrams and of an echo."""
+    total = 0
+    for name, labels, value in re.findall(r"^(netjobs_(?:forward_connections_active|echo_connections_active|relay_pipes))\{([^}]*)\} (\S+)$", page, re.M):
+        single = name.startswith("netjobs_echo") or 'job_name="datagrams"' in labels
+        total += int(float(value)) * (1 if single else 2)
+    return total
 
 
 def sleep_to(moment):

@@ -72,12 +72,12 @@ def verdicts(soak, end):
     growth, error = slope(samples)
     told = {name: count for name, count in counts.items() if "broken" in name}
     scarce, failed = failures(soak.samples, counts)
-    unsure = not error <= SLOPE
+    short = soak.samples[-1]["at"] < 3 * WARM
     rows = [("resident memory, a line through the samples after the start", f"{growth:+.2f} ± {error:.2f} % an hour", f"less than {SLOPE} %",
-             "too short to tell" if unsure else growth < SLOPE)]
-    for figure, slack in (("descriptors", SLACK), ("threads", 0)):
+             ("too short to tell" if growth < SLOPE + 2 * error else "grows; too short to tell whether it ends") if short else growth < SLOPE)]
+    for figure, what, slack in (("own", "descriptors but those of connections and their pipes", SLACK), ("threads", "threads", 0)):
         text, met = flat(samples, figure, slack)
-        rows.append((f"{figure} by slot, the highest of the first and of the second half", text, f"at most {slack} more" if slack else "no more", met))
+        rows.append((f"{what}, by slot, the highest of the first and of the second half", text, f"at most {slack} more" if slack else "no more", met))
     rows += [(f"{STREAMS} streams of {BYTES / 1e6:g} MB/s, every byte compared", f"{counts.get('stream bytes', 0) / 1e9:.2f} GB; {told or 'none broken'}", "none broken",
               not told and counts.get("streams") == STREAMS),
              (f"{PER_SECOND} connections a second, every byte compared", f"{counts.get('short done', 0):,} whole; {failed or 'none failed'}; "
