@@ -90,6 +90,8 @@ const MOST: usize = 1024;
 /// No advertisement that we read is longer; of a longer packet the rest is cut off.
 const BUFFER: usize = 2048;
 const CONTROL: usize = 128;
+/// What an echo carries, as those of the prober do.
+const PAYLOAD: usize = 56;
 /// What we want of the receive buffer: room for many thousands of answers.
 const WANTED_BUFFER: usize = 8 << 20;
 const ETHERTYPE_ARP: u16 = 0x0806;
@@ -126,7 +128,7 @@ impl Asker {
         let tag = self.key.tag();
         let id_seq = u32::from(tag) << 16 | u32::from(number);
         let mark = Mark { generation: number, index: 0, tag, session: 0 };
-        let write = |out: &mut Vec<u8>| self.key.write(target, id_seq, mark, mark::LENGTH, out);
+        let write = |out: &mut Vec<u8>| self.key.write(target, id_seq, mark, PAYLOAD, out);
         let door = self.door(Question::Echo, link, target)?;
         let packet = match (target, door.link.source(target)) {
             (IpAddr::V4(target), Some(IpAddr::V4(own))) => echo::request(own, target, id_seq, write),
@@ -250,7 +252,7 @@ impl Door {
                 .map(|heard| (heard.address.into(), Said::Station(heard.mac), heard.to.into())),
             (Question::Echo, v6) => {
                 let echo::Reply { from, to, echo } = echo::parse_reply(v6, packet)?;
-                let mark = mark::read(echo.payload).filter(|_| echo.payload.len() == mark::LENGTH)?;
+                let mark = mark::read(echo.payload).filter(|_| echo.payload.len() == PAYLOAD)?;
                 let ours = key.verify(from, echo.id_seq, echo.payload);
                 ours.then_some((from, Said::Echo(mark.generation), to))
             }
