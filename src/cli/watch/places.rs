@@ -108,10 +108,13 @@ mod tests {
         symlink(path("mount"), path("jobs")).unwrap();
         symlink("loop", path("loop")).unwrap();
         let places = Places::of(&[path("jobs")], [path("jobs/a.yaml"), path("loop")].iter().map(|p| &**p));
-        for concerns in ["jobs", "mount", "mount/..data", "mount/a.yaml", "mount/new.yml", "mount/..1/a.yaml"] {
+        for concerns in ["jobs", "mount", "mount/..data", "mount/a.yaml", "mount/new.yml", "mount/..1/a.yaml"]
+        {
             assert!(places.concern(&path(concerns)), "{concerns}");
         }
-        for other in ["mount/.a.yaml.swp", "mount/4913", "mount/a.yaml~", "mount/..2", "x.yaml", "mount/..1/b"] {
+        for other in
+            ["mount/.a.yaml.swp", "mount/4913", "mount/a.yaml~", "mount/..2", "x.yaml", "mount/..1/b"]
+        {
             assert!(!places.concern(&path(other)), "{other}");
         }
         let needed: Vec<_> = places.folders.iter().filter(|(_, needed)| **needed).map(|(at, _)| at).collect();

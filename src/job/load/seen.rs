@@ -39,7 +39,10 @@ impl Seen {
 
 impl Notes {
     /// Lists the files of paths.
-    pub(super) fn files(&self, paths: &[PathBuf]) -> Result<Vec<PathBuf>, Vec<crate::diagnostic::Diagnostic>> {
+    pub(super) fn files(
+        &self,
+        paths: &[PathBuf],
+    ) -> Result<Vec<PathBuf>, Vec<crate::diagnostic::Diagnostic>> {
         let found = read::files(paths);
         self.with(|seen| seen.listing = mark_of_listing(&found));
         found
@@ -57,7 +60,7 @@ impl Notes {
 
     /// What was seen since the last time that this was asked.
     pub(super) fn take(&self) -> Seen {
-        self.with(|seen| std::mem::take(seen))
+        self.with(std::mem::take)
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Seen) -> T) -> T {
