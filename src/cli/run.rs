@@ -16,7 +16,8 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    files::Files,
+    files::{self, Files},
+    foresee::Foresight,
     out::{self, Color},
     predict,
     session::{self, Session},
@@ -37,7 +38,10 @@ use crate::{
         metrics::Metrics,
         queue::Queue,
     },
-    sys::rights::{self, Right},
+    sys::{
+        rights::{self, Right},
+        signals,
+    },
 };
 
 /// Run jobs on their schedules until ended, and serve metrics
@@ -123,6 +127,7 @@ impl Run {
     }
 
     fn try_run(&self, color: Color) -> Result<Code, Code> {
+        signals::ignore_hangup();
         let spare = Spare::open();
         let files = Files::of(&self.paths);
         let loaded = files.load_or_say(color)?;
@@ -134,6 +139,7 @@ impl Run {
         let metrics = Metrics::new(registry.clone())
             .map_err(|error| out::fail(Code::Failed, format_args!("set up the metrics: {error}")))?;
         let runtime = session::prepare(self.ending.drop_all)?;
+        files::say_closed(&loaded.seen);
         let log = self.log(log, color, &metrics)?;
         let state = session::open_state(self.keeping.state.as_deref(), metrics.state_failed.clone())?;
         if let Some(state) = &state {
@@ -150,16 +156,22 @@ impl Run {
             grace: self.ending.grace.0,
             drain_idle: self.ending.drain_idle.0,
         };
-        let site = Site { metrics, history, reload: None, spare };
-        let watch = match files {
+        let site = Site { metrics, history, reload: None, plan: None, spare };
+        let watch = match files.clone() {
             Files::Paths(paths) if !self.no_watch => Watch::new(paths, sight),
             _ => None,
         };
-        runtime.block_on(self.serve(session, site, watch))
+        runtime.block_on(self.serve(session, site, files, watch))
     }
 
     /// Serves HTTP beside the engine, also while it drains.
-    async fn serve(&self, session: Session, mut site: Site, watch: Option<Watch>) -> Result<Code, Code> {
+    async fn serve(
+        &self,
+        session: Session,
+        mut site: Site,
+        files: Files,
+        watch: Option<Watch>,
+    ) -> Result<Code, Code> {
         let signals = session::catch(true)?;
         let at = self.web_listen_address;
         let listener = listen(at).map_err(|error| {
@@ -170,6 +182,9 @@ impl Run {
         let (control, commands) = run::control();
         site.reload = self.web_enable_lifecycle.then(|| reload(control.clone()));
         let (server, stop) = (TaskTracker::new(), CancellationToken::new());
+        let is_demo = files == Files::Demo;
+        site.plan =
+            (!is_demo).then(|| Foresight::new(files, control.clone(), session.shared.clone()).asked());
         server.spawn(http::serve(listener, site, stop.clone()));
         if let Some(watch) = watch {
             server.spawn(watch.run(control.clone(), stop.clone()));

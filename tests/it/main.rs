@@ -29,6 +29,12 @@ mod schema;
 mod clocks;
 // The daemon as a whole: what a scrape shows, what a reload changes, what a drain says.
 mod daemon;
+// Files that change, and what the daemon takes of them by itself.
+mod watch;
+// Reloads that must change nothing, and reloads at bad moments.
+mod broken;
+// What a reload would change, asked of the daemon.
+mod plans;
 // Each numbered case has a test that names it.
 mod cases;
 // Documents that are made from the code are current.

@@ -31,8 +31,8 @@ use places::Places;
 
 /// So long nothing must have happened before files are read.
 const SETTLE: Duration = Duration::from_millis(100);
-/// A storm of changes is looked at so often.
-const STORM: Duration = Duration::from_secs(2);
+/// A storm of changes is looked at so often, however few pauses it has.
+const STORM: Duration = Duration::from_secs(10);
 /// A file that is being written is waited for until its writer has been silent for so long.
 const SILENT: Duration = Duration::from_secs(10);
 /// Nothing is waited for longer.

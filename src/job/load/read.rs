@@ -182,6 +182,10 @@ fn at(path: &Path, text: String, start: usize, message: &str) -> Diagnostic {
 fn system(error: &io::Error) -> Refusal {
     match error.kind() {
         io::ErrorKind::NotFound => ("no such file".into(), Some("name a job file, or a folder of them")),
+        io::ErrorKind::PermissionDenied if nix::unistd::geteuid().is_root() => {
+            let hint = "make root its owner, or let others read it: root's right to read every file is given up at the start";
+            ("permission denied".into(), Some(hint))
+        }
         io::ErrorKind::PermissionDenied => {
             ("permission denied".into(), Some("let the user who runs netjobs read it"))
         }

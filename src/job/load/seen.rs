@@ -60,7 +60,7 @@ impl Notes {
 
     /// What was seen since the last time that this was asked.
     pub(super) fn take(&self) -> Seen {
-        self.with(|seen| std::mem::take(seen))
+        self.with(std::mem::take)
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Seen) -> T) -> T {
