@@ -1,8 +1,8 @@
 //! `netjobs run`: the daemon.
 
 use std::{
-    fs,
-    io::{self, IsTerminal, Write},
+    fs::File,
+    io::{self, IsTerminal},
     net::SocketAddr,
     path::PathBuf,
     sync::{Mutex, PoisonError},
@@ -36,7 +36,7 @@ use crate::{
         json::{self, Log},
         line::Pretty,
         metrics::Metrics,
-        queue::Queue,
+        queue::{self, Queue},
     },
     sys::{
         rights::{self, Right},
@@ -49,7 +49,8 @@ use crate::{
 /// Loads all job files, starts the services, runs each check on its schedule, serves metrics and a status page, and
 /// writes a JSON record for each thing that happens.
 ///
-/// When files change, or at SIGHUP, it reads them again and takes on all of them or, where one is wrong, none. SIGTERM and
+/// When files change, or at SIGHUP, it reads them again and takes on all of them or, where one is wrong, none. SIGHUP also
+/// opens `--log.file` anew, which is what logrotate wants of it after a rename; `copytruncate` works, too. SIGTERM and
 /// SIGINT drain and end; a second one ends at once.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -85,7 +86,7 @@ pub struct Run {
     #[arg(long = "log.format", value_enum, value_name = "FORMAT")]
     log_format: Option<Format>,
 
-    /// Write the log here instead of stdout; lines are appended
+    /// Write the log here instead of stdout; lines are appended, and each reload opens the file anew
     #[arg(long = "log.file", value_name = "FILE", value_hint = ValueHint::FilePath)]
     log_file: Option<PathBuf>,
 
@@ -153,6 +154,7 @@ impl Run {
             sinks: vec![Box::new(metrics.sink()), Box::new(history.sink()), Box::new(log)],
             shared: Shared::with_state(registry, state),
             dropped: metrics.events_dropped.clone(),
+            readers: vec![],
             grace: self.ending.grace.0,
             drain_idle: self.ending.drain_idle.0,
         };
@@ -199,21 +201,26 @@ impl Run {
         Ok(summary.exit_code())
     }
 
-    /// Where the log goes; opened with the rights that the program was started with.
-    fn open_log(&self) -> Result<Box<dyn Write + Send>, Code> {
-        let Some(path) = &self.log_file else { return Ok(sink::stdout()) };
-        match fs::OpenOptions::new().append(true).create(true).open(path) {
-            Ok(file) => Ok(Box::new(file)),
+    /// The log's file, if it has one; opened with the rights that the program was started with.
+    fn open_log(&self) -> Result<Option<(File, PathBuf)>, Code> {
+        let Some(path) = &self.log_file else { return Ok(None) };
+        match queue::open(path) {
+            Ok(file) => Ok(Some((file, path.clone()))),
             Err(error) => Err(out::fail(Code::Failed, format_args!("open {}: {error}", path.display()))),
         }
     }
 
-    fn log(&self, out: Box<dyn Write + Send>, color: Color, metrics: &Metrics) -> Result<Log, Code> {
+    fn log(&self, file: Option<(File, PathBuf)>, color: Color, metrics: &Metrics) -> Result<Log, Code> {
         let stdout = io::stdout();
         let is_terminal = self.log_file.is_none() && stdout.is_terminal();
         let format = self.log_format.unwrap_or(if is_terminal { Format::Pretty } else { Format::Json });
-        let queue = Queue::start(out, metrics.log_dropped.clone())
-            .map_err(|error| out::fail(Code::Failed, format_args!("start a thread: {error}")))?;
+        let dropped = metrics.log_dropped.clone();
+        let queue = match file {
+            Some((file, path)) => Queue::start_file(file, path, dropped),
+            None => Queue::start(sink::stdout(), dropped),
+        };
+        let queue =
+            queue.map_err(|error| out::fail(Code::Failed, format_args!("start a thread: {error}")))?;
         let is_coloured = match &self.log_file {
             None => color.on(&stdout),
             Some(_) => color == Color::Always,
@@ -223,7 +230,7 @@ impl Run {
             Format::Pretty => json::Format::Pretty(Pretty::new(is_coloured)),
         };
         let log = Log::new(queue, written, self.log_level);
-        trace::to_log(self.log_level, (format == Format::Json).then(|| log.diagnostics()));
+        trace::to_log(self.log_level, log.diagnostics());
         Ok(log)
     }
 }

@@ -67,6 +67,8 @@ mod scene;
 mod sinks;
 // What survives a restart, and disks that fail.
 mod state;
+// Output that nobody reads, closed, full, held or renamed.
+mod stuck;
 // Forward, echo and exchange over real sockets of this machine.
 mod streams;
 // The house rules: heads, sizes, imports, closed sets, one job file a kind.

@@ -96,7 +96,8 @@ fn round_trips_are_the_kernels_own_and_say_so() {
     for host in ["10.9.0.2", "fd09::2"] {
         let outcome = run::<Ping>(&ours, &format!("{{ host: '{host}', count: 20, interval: 5ms }}"));
         check(&outcome, &[("received", 20)]);
-        let source = outcome.detail["rtt_source"].as_object().unwrap().values().next().unwrap().clone();
+        let source =
+            outcome.detail.value()["rtt_source"].as_object().unwrap().values().next().unwrap().clone();
         // The first packets after stamps are switched on may lack them.
         assert!(source == "kernel" || source == "mixed", "{source}");
         let peer: IpAddr = host.parse().unwrap();
@@ -124,7 +125,8 @@ fn a_sweep_at_full_speed_does_not_spoil_its_round_trips() {
     let alone = number(&run::<Ping>(&ours, "{ host: 10.99.0.1, count: 50, interval: 2ms }"), "rtt_p50");
     let yaml = "{ targets: [10.99.0.0/20], edges: include, rate: max, passes: 1, report: all }";
     let outcome = run::<Sweep>(&ours, yaml);
-    let hosts = outcome.detail["hosts"].as_array().unwrap();
+    let detail = outcome.detail.value();
+    let hosts = detail["hosts"].as_array().unwrap();
     let mut rtts: Vec<_> = hosts.iter().filter_map(|host| host["rtt"].as_f64()).collect();
     rtts.sort_by(f64::total_cmp);
     assert_eq!(rtts.len(), 4096);

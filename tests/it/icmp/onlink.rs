@@ -58,9 +58,14 @@ fn neighbours(namespace: &Namespace) -> usize {
 }
 
 /// What the record says of each host under a key.
-fn said<'a>(outcome: &'a Outcome, key: &str) -> BTreeMap<&'a str, &'a str> {
-    let hosts = outcome.detail["hosts"].as_array().unwrap().iter();
-    hosts.filter_map(|host| Some((host["host"].as_str()?, host.get(key)?.as_str()?))).collect()
+fn said(outcome: &Outcome, key: &str) -> BTreeMap<String, String> {
+    let detail = outcome.detail.value();
+    let hosts = detail["hosts"].as_array().unwrap().iter();
+    hosts.filter_map(|host| Some((host["host"].as_str()?.into(), host.get(key)?.as_str()?.into()))).collect()
+}
+
+fn pairs<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
+    pairs.map(|(host, word)| (host.to_owned(), word.to_owned())).into()
 }
 
 fn warnings(recorder: &netjobs::context::testing::Recorder) -> Vec<String> {
@@ -192,7 +197,7 @@ fn an_address_that_two_stations_claim_is_named_with_both() {
         let ran = try_run::<Sweep>(&ours, &yaml);
         let outcome = ran.result.unwrap();
         check(&outcome, &[("alive", 1), ("dead", 1)]);
-        let host = &outcome.detail["hosts"][1];
+        let host = &outcome.detail.value()["hosts"][1];
         let mut found = vec![host["mac"].as_str().unwrap(), host["duplicates"][0].as_str().unwrap()];
         found.sort_unstable();
         assert_eq!(found, wanted);
@@ -242,10 +247,10 @@ fn an_address_without_a_station_is_silent_and_the_sweep_goes_on() {
         );
         let outcome = run::<Sweep>(&ours, &yaml);
         check(&outcome, &[("alive", 1), ("dead", 1), ("unreachable", 0)]);
-        assert_eq!(said(&outcome, "reason"), [("10.50.0.200", "timeout")].into());
+        assert_eq!(said(&outcome, "reason"), pairs([("10.50.0.200", "timeout")]));
         assert_eq!(
             said(&outcome, "evidence"),
-            [("10.50.15.254", if method == "arp" { "arp" } else { "echo" })].into()
+            pairs([("10.50.15.254", if method == "arp" { "arp" } else { "echo" })])
         );
         // Twice for the silent, once for the other, and an echo.
         assert_eq!(count(&outcome, "packets"), if method == "arp" { 3 } else { 4 });
@@ -263,9 +268,9 @@ fn who_answers_to_arp_alone_is_alive_unless_an_echo_is_asked_for() {
         );
         let outcome = run::<Sweep>(&ours, &yaml);
         check(&outcome, &[("alive", alive)]);
-        assert_eq!(said(&outcome, "evidence").values().next().copied().unwrap_or_default(), word);
+        assert_eq!(said(&outcome, "evidence").values().next().map_or("", String::as_str), word);
         if alive == 1 {
-            let rtt = outcome.detail["hosts"][0]["rtt"].as_f64().unwrap();
+            let rtt = outcome.detail.value()["hosts"][0]["rtt"].as_f64().unwrap();
             assert!(rtt > 0.0 && rtt < 0.1, "{rtt}");
         }
     }
@@ -279,7 +284,7 @@ fn the_arp_method_knows_this_machine_and_refuses_what_is_beyond_a_router() {
     let ran = try_run::<Sweep>(&ours, yaml);
     let outcome = ran.result.unwrap();
     check(&outcome, &[("alive", 2), ("dead", 2), ("unreachable", 2), ("packets", 0)]);
-    assert_eq!(said(&outcome, "reason"), [("10.60.0.1", "no_route"), ("10.50.15.255", "no_route")].into());
+    assert_eq!(said(&outcome, "reason"), pairs([("10.60.0.1", "no_route"), ("10.50.15.255", "no_route")]));
     let wanted = "`method: arp` asks nobody beyond the links of this machine: 10.50.15.255, 10.60.0.1; use `icmp` for such targets";
     assert_eq!(warnings(&ran.recorder), [wanted]);
     let (result, _) = super::rights::run_without::<Sweep>(
@@ -356,6 +361,6 @@ fn forged_arp_replies_make_nobody_alive() {
     stop.store(true, Ordering::Relaxed);
     thread.join().unwrap();
     let alive = said(&outcome, "evidence");
-    assert_eq!(alive, [("10.50.0.20", "arp")].into());
+    assert_eq!(alive, pairs([("10.50.0.20", "arp")]));
     assert_eq!(said(&outcome, "mac")["10.50.0.20"], theirs.to_string());
 }

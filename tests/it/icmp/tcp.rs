@@ -26,7 +26,8 @@ fn listen(namespace: &Namespace) -> std::net::TcpListener {
 
 /// What the record says of each host: its state and why.
 fn whys(outcome: &Outcome) -> Vec<(String, String)> {
-    let hosts = outcome.detail["hosts"].as_array().unwrap();
+    let detail = outcome.detail.value();
+    let hosts = detail["hosts"].as_array().unwrap();
     let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     hosts.iter().map(|host| (word(&host["host"]), word(&host["evidence"]) + &word(&host["reason"]))).collect()
 }
