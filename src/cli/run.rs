@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, IsTerminal, Write},
-    net::SocketAddr,
+    net::{self, SocketAddr},
     path::PathBuf,
     sync::Arc,
 };
@@ -17,19 +17,22 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     files::Files,
+    handed::Handed,
+    manager::Manager,
     out::{self, Color},
     predict,
     session::{self, Session},
-    trace,
+    signals, trace,
 };
 use crate::{
     context::Shared,
     exit::Code,
     http::{self, Reload, Site},
     meter::Registry,
+    net::listen::Pool,
     run::{self, Control, Loader, Mode},
     sink::{
-        self, Level,
+        self, Level, Sink,
         history::History,
         json::{self, Log},
         line::Pretty,
@@ -57,7 +60,7 @@ pub struct Run {
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     paths: Vec<PathBuf>,
 
-    /// Where to serve metrics, health and the status page
+    /// Where to serve metrics, health and the status page; a descriptor `http` of the service manager comes first
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:9750")]
     web_listen_address: SocketAddr,
 
@@ -115,47 +118,67 @@ impl Run {
     }
 
     fn try_run(&self, color: Color) -> Result<Code, Code> {
+        // Both take from the environment, which no thread but the first may do.
+        let (manager, handed) = (Manager::take(), Handed::take());
+        signals::hold_hangup();
         let files = Files::of(&self.paths);
         let loaded = files.load_or_say(color)?;
         for prediction in predict::open_files(&loaded.jobs) {
             out::say(prediction);
         }
         let log = self.open_log()?;
+        let listeners = Pool::default();
+        let web = self.web(handed.give(&loaded, &listeners))?;
         let registry = Registry::new(self.metrics_max_series);
         let metrics = Metrics::new(registry.clone())
             .map_err(|error| out::fail(Code::Failed, format_args!("set up the metrics: {error}")))?;
-        let runtime = session::prepare(self.ending.drop_all)?;
+        let runtime = session::prepare(&self.ending, &loaded.jobs, &listeners)?;
         let log = self.log(log, color, &metrics)?;
         let state = session::open_state(self.keeping.state.as_deref(), metrics.state_failed.clone())?;
         if let Some(state) = &state {
             state.forget_all_but(|name| loaded.jobs.iter().any(|job| job.name.as_str() == name));
         }
         let history = History::new();
+        let mut sinks: Vec<Box<dyn Sink>> =
+            vec![Box::new(metrics.sink()), Box::new(history.sink()), Box::new(log)];
+        if let Some(manager) = &manager {
+            sinks.push(Box::new(manager.sink(&history)));
+        }
         let session = Session {
             set: session::set(loaded),
             loader: Some(loader(files)),
             mode: Mode::Daemon,
-            sinks: vec![Box::new(metrics.sink()), Box::new(history.sink()), Box::new(log)],
-            shared: Shared::with_state(registry, state),
+            sinks,
+            shared: Shared::with_listeners(registry, state, listeners),
             dropped: metrics.events_dropped.clone(),
             grace: self.ending.grace.0,
             drain_idle: self.ending.drain_idle.0,
         };
-        runtime.block_on(self.serve(session, metrics, history))
+        let ended = runtime.block_on(self.serve(session, web, manager, metrics, history));
+        // Whatever still blocks a thread, such as looking up a name, holds up nothing.
+        runtime.shutdown_background();
+        ended
     }
 
     /// Serves HTTP beside the engine, also while it drains.
-    async fn serve(&self, session: Session, metrics: Arc<Metrics>, history: History) -> Result<Code, Code> {
+    async fn serve(
+        &self,
+        session: Session,
+        web: net::TcpListener,
+        manager: Option<Manager>,
+        metrics: Arc<Metrics>,
+        history: History,
+    ) -> Result<Code, Code> {
         let signals = session::catch(true)?;
-        let at = self.web_listen_address;
-        let listener = listen(at).map_err(|error| {
-            let hint = "choose another address with `--web.listen-address`, such as 127.0.0.1:0";
-            out::fail(Code::Failed, format_args!("listen on {at} for metrics: {error}\nhint: {hint}"))
-        })?;
-        let at = listener.local_addr().unwrap_or(at);
+        let listener = TcpListener::from_std(web)
+            .map_err(|error| out::fail(Code::Failed, format_args!("listen for metrics: {error}")))?;
+        let at = listener.local_addr().unwrap_or(self.web_listen_address);
         let (control, commands) = run::control();
         let reload = self.web_enable_lifecycle.then(|| reload(control.clone()));
         let (server, stop) = (TaskTracker::new(), CancellationToken::new());
+        if let Some(manager) = manager {
+            server.spawn(manager.talk(history.clone(), control.clone(), stop.clone()));
+        }
         server.spawn(http::serve(listener, Site { metrics, history, reload }, stop.clone()));
         let jobs = out::plural(session.set.jobs.len(), "job");
         let version = env!("CARGO_PKG_VERSION");
@@ -165,6 +188,21 @@ impl Run {
         server.close();
         server.wait().await;
         Ok(summary.exit_code())
+    }
+
+    /// The listener for HTTP: the service manager's, or one of our own, a port below 1024 with its right.
+    fn web(&self, handed: Option<net::TcpListener>) -> Result<net::TcpListener, Code> {
+        let at = self.web_listen_address;
+        let open = || {
+            let own = || rights::with(Right::NetBindService, || net::TcpListener::bind(at));
+            let listener = handed.map_or_else(own, Ok)?;
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        };
+        open().map_err(|error: io::Error| {
+            let hint = "choose another address with `--web.listen-address`, such as 127.0.0.1:0";
+            out::fail(Code::Failed, format_args!("listen on {at} for metrics: {error}\nhint: {hint}"))
+        })
     }
 
     /// Where the log goes; opened with the rights that the program was started with.
@@ -214,11 +252,4 @@ fn loader(files: Files) -> Loader {
         let loaded = files.load();
         if loaded.report.has_errors() { Err(loaded.report) } else { Ok(session::set(loaded)) }
     })
-}
-
-/// Opens the address for HTTP; a port below 1024 with its right.
-fn listen(at: SocketAddr) -> io::Result<TcpListener> {
-    let listener = rights::with(Right::NetBindService, || std::net::TcpListener::bind(at))?;
-    listener.set_nonblocking(true)?;
-    TcpListener::from_std(listener)
 }

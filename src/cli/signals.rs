@@ -2,6 +2,7 @@
 
 use std::io;
 
+use nix::sys::signal::{SigSet, Signal::SIGHUP};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::task::TaskTracker;
 
@@ -16,14 +17,31 @@ pub struct Signals {
     hangup: Option<Signal>,
 }
 
+/// From here on SIGHUP waits until it is caught: somebody who asks for a reload too early must not end the program.
+/// To be called before there is a second thread.
+pub fn hold_hangup() {
+    let _ = hangup().thread_block();
+}
+
+fn hangup() -> SigSet {
+    let mut set = SigSet::empty();
+    set.add(SIGHUP);
+    set
+}
+
 impl Signals {
     /// Catches them; those that come before somebody listens are kept.
     pub fn catch(reloads: bool) -> io::Result<Self> {
-        Ok(Self {
+        let caught = Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: reloads.then(|| signal(SignalKind::hangup())).transpose()?,
-        })
+        };
+        if reloads {
+            // This thread hears what was held for the whole process.
+            hangup().thread_unblock()?;
+        }
+        Ok(caught)
     }
 
     /// Tells the engine of each, for ever.

@@ -55,6 +55,8 @@ mod scene;
 mod sinks;
 // What survives a restart, and disks that fail.
 mod state;
+// Service managers: what they are told, what they hand over, and how the program ends at any moment.
+mod supervision;
 // Forward, echo and exchange over real sockets of this machine.
 mod streams;
 // The house rules: heads, sizes, imports, closed sets, one job file a kind.
