@@ -206,6 +206,9 @@ fn a_listener_at_another_address_is_refused_with_both_named_and_the_others_run()
     assert_eq!(ended(daemon).0, Some(0));
 }
 
+/// Listeners, variables that are set before, and what is said.
+type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
+
 /// Fault case 69: names of nobody, what is no listener, wrong numbers, another's descriptors.
 #[test]
 fn what_cannot_be_taken_is_said_and_closed_and_the_runner_runs() {
@@ -213,7 +216,7 @@ fn what_cannot_be_taken_is_said_and_closed_and_the_runner_runs() {
     let jobs = Jobs::new(&echo("web", "127.0.0.1:7000"));
     let file = format!("web=file={}", jobs.file.display());
     let tcp = "web=tcp=127.0.0.1:7000";
-    let cases: [(&[&str], &[(&str, &str)], &str); 12] = [
+    let cases: [Case; 12] = [
         (&[tcp, "stray=tcp=127.0.0.1:7003"], &[], "called `stray`, and no job is"),
         (&[tcp, "http=udp=127.0.0.1:7003"], &[], "`http` of the service manager is no TCP listener"),
         (&[&file], &[], "the descriptor `web` of the service manager is no socket"),

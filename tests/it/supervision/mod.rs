@@ -128,3 +128,9 @@ fn ended(mut running: Running) -> (Option<i32>, String, Duration) {
 fn keep_stderr(command: &mut Command) -> &mut Command {
     command.stderr(Stdio::piped())
 }
+
+/// So many checks that have nothing to do for now.
+fn checks(count: usize) -> String {
+    let each = |number| format!("  - name: a{number}\n    every: 1h\n    ipv6: {{}}\n");
+    (0..count).map(each).collect::<Vec<_>>().concat()
+}

@@ -89,7 +89,7 @@ fn sweep(what: &str, count: u32, codes: &[i32], command: impl Fn(&Jobs) -> Comma
         *ends.entry(code).or_default() += 1;
         longest = longest.max(took);
     }
-    println!("{what}: {count} moments, exit codes {ends:?}, the longest end {longest:?}");
+    eprintln!("{what}: {count} moments, exit codes {ends:?}, the longest end {longest:?}");
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn a_signal_in_a_reload_ends_it_at_once() {
     let jobs = Jobs::new(JOBS);
     let mut daemon = Running::start(&mut jobs.run());
     daemon.line_with("\"job_name\":\"stream\"");
-    let more: String = (0..500).map(|n| format!("  - name: a{n}\n    every: 1h\n    ipv6: {{}}\n")).collect();
+    let more = super::checks(500);
     jobs.write(&format!("{JOBS}{more}"));
     signal(&daemon, Signal::SIGHUP);
     let (code, _, took) = ended(daemon);

@@ -182,9 +182,7 @@ fn a_manager_without_room_is_told_later() {
 #[test]
 fn a_reload_that_comes_with_the_start_is_done_and_ends_nothing() {
     let jobs = Jobs::new("");
-    let checks: String =
-        (0..1000).map(|n| format!("  - name: a{n}\n    every: 1h\n    ipv6: {{}}\n")).collect();
-    jobs.write(&checks);
+    jobs.write(&super::checks(1000));
     let mut daemon = Running::start(&mut jobs.run());
     let status = format!("/proc/{}/status", daemon.child.id());
     let is_held = || {

@@ -58,7 +58,7 @@ fn group(name: &str) -> BTreeSet<String> {
     let mut calls = BTreeSet::new();
     for word in words {
         if word.starts_with('@') {
-            calls.extend(group(word))
+            calls.extend(group(word));
         } else {
             calls.insert(word.to_owned());
         }
