@@ -83,6 +83,8 @@ pub enum Event {
         /// Every job of the plan, in file order.
         jobs: Vec<JobRef>,
     },
+    /// The files are read anew; what comes of it is `ConfigReloaded` or `ConfigRejected`.
+    ConfigReading,
     /// The runner starts and accepts nothing more, and drains.
     Stopping,
     /// The runner has stopped; the last event.
@@ -103,6 +105,11 @@ pub enum Event {
         job: JobRef,
         /// Its addresses, as endpoints with their true ports.
         addresses: Vec<String>,
+    },
+    /// A service accepts nothing more, since its window is over, and drains.
+    JobClosing {
+        /// The job.
+        job: JobRef,
     },
     /// When a job will start next; `None`: never again.
     NextRun {

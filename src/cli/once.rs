@@ -15,6 +15,7 @@ use crate::{
     exit::Code,
     job::load::Loaded,
     meter::{Counter, Registry},
+    net::listen::Pool,
     run::Mode,
     sink::{
         self, Sink, console,
@@ -76,7 +77,13 @@ impl Once {
         let files = Files::of(&self.paths);
         let loaded = files.load_or_say(color)?;
         self.check_selected(&loaded)?;
-        let runtime = session::prepare(self.ending.drop_all)?;
+        self.check_runs(&loaded)?;
+        let listeners = Pool::default();
+        let runtime = session::prepare(&self.ending, &loaded.jobs, &listeners)?;
+        for (_, path) in self.reports() {
+            let report = path.as_deref().map(output).map_or(Ok(()), |output| output.try_open());
+            report.map_err(|error| out::fail(Code::Failed, error))?;
+        }
         trace::to_stderr();
         let state = session::open_state(self.keeping.state.as_deref(), Counter::default())?;
         let (sinks, written) = self.sinks(&files.name(), color);
@@ -86,13 +93,13 @@ impl Once {
             loader: None,
             mode: Mode::Once { select: self.select.clone() },
             sinks,
-            shared: Shared::with_state(Registry::new(SERIES), state),
+            shared: Shared::with_listeners(Registry::new(SERIES), state, listeners),
             dropped: Counter::default(),
             readers,
             grace: self.ending.grace.0,
             drain_idle: self.ending.drain_idle.0,
         };
-        let summary = session::block_on(&runtime, session)?;
+        let summary = session::block_on(runtime, session)?;
         let mut code = summary.exit_code();
         for error in written.iter().filter_map(|written| written.result().err()) {
             out::fail(Code::Failed, error);
@@ -134,6 +141,19 @@ impl Once {
                 Err(out::fail(Code::Usage, format_args!("--select: there is no job `{word}`{near}")))
             }
         }
+    }
+
+    /// Nor where all that is selected is left out.
+    fn check_runs(&self, loaded: &Loaded) -> Result<(), Code> {
+        let is_meant =
+            |name: &str| self.select.is_empty() || self.select.iter().any(|word| glob::fits(word, name));
+        if loaded.jobs.iter().any(|job| is_meant(job.name.as_str())) {
+            return Ok(());
+        }
+        for (name, why) in loaded.left_out.iter().filter(|(name, _)| is_meant(name)) {
+            out::say(format_args!("{name} left out: {why}"));
+        }
+        Err(out::fail(Code::Usage, "no job is left to run: a check that checks nothing does not pass"))
     }
 
     /// The console and the result files; a file on stdout moves the console to stderr.

@@ -1,27 +1,26 @@
 //! `netjobs run`: the daemon.
 
 use std::{
-    fs::File,
-    io::{self, IsTerminal},
-    net::SocketAddr,
+    io,
+    net::{self, SocketAddr},
     path::PathBuf,
     sync::{Mutex, PoisonError},
 };
 
-use clap::{
-    ValueEnum, ValueHint,
-    builder::{PossibleValuesParser, TypedValueParser},
-};
+use clap::ValueHint;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     files::{self, Files},
     foresee::Foresight,
+    handed::Handed,
+    log::Logging,
+    manager::Manager,
     out::{self, Color},
     predict,
     session::{self, Session},
-    trace,
+    signals,
     watch::{Sight, Watch},
 };
 use crate::{
@@ -29,19 +28,10 @@ use crate::{
     exit::Code,
     http::{self, Reload, Site, Spare},
     meter::Registry,
+    net::listen::Pool,
     run::{self, Control, Loader, Mode},
-    sink::{
-        self, Level,
-        history::History,
-        json::{self, Log},
-        line::Pretty,
-        metrics::Metrics,
-        queue::{self, Queue},
-    },
-    sys::{
-        rights::{self, Right},
-        signals,
-    },
+    sink::{Sink, history::History, metrics::Metrics},
+    sys::rights::{self, Right},
 };
 
 /// Run jobs on their schedules until ended, and serve metrics
@@ -63,7 +53,7 @@ pub struct Run {
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     paths: Vec<PathBuf>,
 
-    /// Where to serve metrics, health and the status page
+    /// Where to serve metrics, health and the status page; a descriptor `http` of the service manager comes first
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:9750")]
     web_listen_address: SocketAddr,
 
@@ -82,17 +72,8 @@ pub struct Run {
     #[arg(long = "metrics.max-series", value_name = "N", default_value_t = 1_000_000)]
     metrics_max_series: usize,
 
-    /// How to write the log; default: `pretty` on a terminal, else `json`
-    #[arg(long = "log.format", value_enum, value_name = "FORMAT")]
-    log_format: Option<Format>,
-
-    /// Write the log here instead of stdout; lines are appended, and each reload opens the file anew
-    #[arg(long = "log.file", value_name = "FILE", value_hint = ValueHint::FilePath)]
-    log_file: Option<PathBuf>,
-
-    /// The least that the program's own diagnostics must be to be written
-    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", value_parser = level())]
-    log_level: Level,
+    #[command(flatten)]
+    logging: Logging,
 
     #[command(flatten)]
     keeping: session::Keeping,
@@ -101,25 +82,14 @@ pub struct Run {
     ending: session::Ending,
 }
 
-/// The forms of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// One object a line.
-    Json,
-    /// Lines for people.
-    Pretty,
+/// What runs beside the engine.
+struct Beside {
+    web: net::TcpListener,
+    site: Site,
+    files: Files,
+    watch: Option<Watch>,
+    manager: Option<Manager>,
 }
-
-/// Reads the words of levels, and lets clap name them.
-fn level() -> impl TypedValueParser<Value = Level> {
-    PossibleValuesParser::new(Level::ALL.iter().map(|level| level.as_str()))
-        .try_map(|word| word.parse::<Level>().map_err(WrongLevel))
-}
-
-/// Never seen: clap has judged the word before.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct WrongLevel(String);
 
 impl Run {
     /// Runs until a signal.
@@ -128,65 +98,72 @@ impl Run {
     }
 
     fn try_run(&self, color: Color) -> Result<Code, Code> {
-        signals::ignore_hangup();
+        // Both take from the environment, which no thread but the first may do.
+        let (manager, handed) = (Manager::take(), Handed::take());
+        signals::hold_hangup();
         let spare = Spare::open();
         let files = Files::of(&self.paths);
         let loaded = files.load_or_say(color)?;
         for prediction in predict::open_files(&loaded.jobs) {
             out::say(prediction);
         }
-        let (log, sight) = (self.open_log()?, Sight::new(Mutex::new(loaded.seen.clone())));
+        let (log, sight) = (self.logging.open()?, Sight::new(Mutex::new(loaded.seen.clone())));
+        let listeners = Pool::default();
+        let web = self.web(handed.give(&loaded, &listeners))?;
         let registry = Registry::new(self.metrics_max_series);
         let metrics = Metrics::new(registry.clone())
             .map_err(|error| out::fail(Code::Failed, format_args!("set up the metrics: {error}")))?;
-        let runtime = session::prepare(self.ending.drop_all)?;
+        let runtime = session::prepare(&self.ending, &loaded.jobs, &listeners)?;
         files::say_closed(&loaded.seen);
-        let log = self.log(log, color, &metrics)?;
+        let log = self.logging.start(log, color, &metrics)?;
         let state = session::open_state(self.keeping.state.as_deref(), metrics.state_failed.clone())?;
         if let Some(state) = &state {
             state.forget_all_but(|name| loaded.jobs.iter().any(|job| job.name.as_str() == name));
         }
         let history = History::new();
+        let mut sinks: Vec<Box<dyn Sink>> =
+            vec![Box::new(metrics.sink()), Box::new(history.sink()), Box::new(log)];
+        if let Some(manager) = &manager {
+            sinks.push(Box::new(manager.sink(&history)));
+        }
         let session = Session {
             set: session::set(loaded),
             loader: Some(loader(files.clone(), sight.clone())),
             mode: Mode::Daemon,
-            sinks: vec![Box::new(metrics.sink()), Box::new(history.sink()), Box::new(log)],
-            shared: Shared::with_state(registry, state),
+            sinks,
+            shared: Shared::with_listeners(registry, state, listeners),
             dropped: metrics.events_dropped.clone(),
             readers: vec![],
             grace: self.ending.grace.0,
             drain_idle: self.ending.drain_idle.0,
         };
-        let site = Site { metrics, history, reload: None, plan: None, spare };
         let watch = match files.clone() {
             Files::Paths(paths) if !self.no_watch => Watch::new(paths, sight),
             _ => None,
         };
-        runtime.block_on(self.serve(session, site, files, watch))
+        let site = Site { metrics, history, reload: None, plan: None, spare };
+        let ended = runtime.block_on(self.serve(session, Beside { web, site, files, watch, manager }));
+        // Whatever still blocks a thread, such as looking up a name, holds up nothing.
+        runtime.shutdown_background();
+        ended
     }
 
     /// Serves HTTP beside the engine, also while it drains.
-    async fn serve(
-        &self,
-        session: Session,
-        mut site: Site,
-        files: Files,
-        watch: Option<Watch>,
-    ) -> Result<Code, Code> {
+    async fn serve(&self, session: Session, beside: Beside) -> Result<Code, Code> {
+        let Beside { web, mut site, files, watch, manager } = beside;
         let signals = session::catch(true)?;
-        let at = self.web_listen_address;
-        let listener = listen(at).map_err(|error| {
-            let hint = "choose another address with `--web.listen-address`, such as 127.0.0.1:0";
-            out::fail(Code::Failed, format_args!("listen on {at} for metrics: {error}\nhint: {hint}"))
-        })?;
-        let at = listener.local_addr().unwrap_or(at);
+        let listener = TcpListener::from_std(web)
+            .map_err(|error| out::fail(Code::Failed, format_args!("listen for metrics: {error}")))?;
+        let at = listener.local_addr().unwrap_or(self.web_listen_address);
         let (control, commands) = run::control();
-        site.reload = self.web_enable_lifecycle.then(|| reload(control.clone()));
         let (server, stop) = (TaskTracker::new(), CancellationToken::new());
+        site.reload = self.web_enable_lifecycle.then(|| reload(control.clone()));
         let is_demo = files == Files::Demo;
         site.plan =
             (!is_demo).then(|| Foresight::new(files, control.clone(), session.shared.clone()).asked());
+        if let Some(manager) = manager {
+            server.spawn(manager.talk(site.history.clone(), control.clone(), stop.clone()));
+        }
         server.spawn(http::serve(listener, site, stop.clone()));
         if let Some(watch) = watch {
             server.spawn(watch.run(control.clone(), stop.clone()));
@@ -201,37 +178,19 @@ impl Run {
         Ok(summary.exit_code())
     }
 
-    /// The log's file, if it has one; opened with the rights that the program was started with.
-    fn open_log(&self) -> Result<Option<(File, PathBuf)>, Code> {
-        let Some(path) = &self.log_file else { return Ok(None) };
-        match queue::open(path) {
-            Ok(file) => Ok(Some((file, path.clone()))),
-            Err(error) => Err(out::fail(Code::Failed, format_args!("open {}: {error}", path.display()))),
-        }
-    }
-
-    fn log(&self, file: Option<(File, PathBuf)>, color: Color, metrics: &Metrics) -> Result<Log, Code> {
-        let stdout = io::stdout();
-        let is_terminal = self.log_file.is_none() && stdout.is_terminal();
-        let format = self.log_format.unwrap_or(if is_terminal { Format::Pretty } else { Format::Json });
-        let dropped = metrics.log_dropped.clone();
-        let queue = match file {
-            Some((file, path)) => Queue::start_file(file, path, dropped),
-            None => Queue::start(sink::stdout(), dropped),
+    /// The listener for HTTP: the service manager's, or one of our own, a port below 1024 with its right.
+    fn web(&self, handed: Option<net::TcpListener>) -> Result<net::TcpListener, Code> {
+        let at = self.web_listen_address;
+        let open = || {
+            let own = || rights::with(Right::NetBindService, || net::TcpListener::bind(at));
+            let listener = handed.map_or_else(own, Ok)?;
+            listener.set_nonblocking(true)?;
+            Ok(listener)
         };
-        let queue =
-            queue.map_err(|error| out::fail(Code::Failed, format_args!("start a thread: {error}")))?;
-        let is_coloured = match &self.log_file {
-            None => color.on(&stdout),
-            Some(_) => color == Color::Always,
-        };
-        let written = match format {
-            Format::Json => json::Format::Json,
-            Format::Pretty => json::Format::Pretty(Pretty::new(is_coloured)),
-        };
-        let log = Log::new(queue, written, self.log_level);
-        trace::to_log(self.log_level, log.diagnostics());
-        Ok(log)
+        open().map_err(|error: io::Error| {
+            let hint = "choose another address with `--web.listen-address`, such as 127.0.0.1:0";
+            out::fail(Code::Failed, format_args!("listen on {at} for metrics: {error}\nhint: {hint}"))
+        })
     }
 }
 
@@ -254,11 +213,4 @@ fn loader(files: Files, sight: Sight) -> Loader {
         *sight.lock().unwrap_or_else(PoisonError::into_inner) = loaded.seen.clone();
         if loaded.report.has_errors() { Err(loaded.report) } else { Ok(session::set(loaded)) }
     })
-}
-
-/// Opens the address for HTTP; a port below 1024 with its right.
-fn listen(at: SocketAddr) -> io::Result<TcpListener> {
-    let listener = rights::with(Right::NetBindService, || std::net::TcpListener::bind(at))?;
-    listener.set_nonblocking(true)?;
-    TcpListener::from_std(listener)
 }

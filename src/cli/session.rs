@@ -8,20 +8,24 @@ use std::{
 };
 
 use clap::ValueHint;
-use tokio::{runtime::Runtime, sync::mpsc};
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::mpsc,
+};
 use tokio_util::task::TaskTracker;
 
 use super::{
     out::{self, Color},
-    runtime,
+    predict, runtime,
     signals::Signals,
 };
 use crate::{
     context::Shared,
     exit::Code,
-    job::load::Loaded,
+    job::{Job, load::Loaded},
     kind::KINDS,
     meter::Counter,
+    net::{listen::Pool, resolve::Resolver},
     run::{self, Commands, Control, Loader, Mode, Set, Start, Summary, SystemClock},
     sink::{
         self, Sink,
@@ -31,7 +35,7 @@ use crate::{
     },
     state::State,
     sys::rights::{self, Right},
-    value::Timespan,
+    value::{Endpoint, Timespan},
 };
 
 /// How long a slow disk may hold up the end.
@@ -54,7 +58,8 @@ pub struct Ending {
     #[arg(long, value_name = "DURATION", default_value = "5s")]
     pub drain_idle: Timespan,
 
-    /// Give up `CAP_NET_RAW` and `CAP_NET_BIND_SERVICE` too: no port below 1024, no raw ICMP
+    /// Give up `CAP_NET_RAW` and `CAP_NET_BIND_SERVICE` too: no raw ICMP; ports below 1024 that the files name now are opened
+    /// before and stay open to the end, and later none is
     #[arg(long)]
     pub drop_all: bool,
 }
@@ -90,9 +95,19 @@ pub struct Session {
     pub drain_idle: Duration,
 }
 
-/// Gives up what no run needs and makes the runtime, in this order: threads inherit rights.
-pub fn prepare(drop_all: bool) -> Result<Runtime, Code> {
-    rights::keep_only(if drop_all { &[] } else { Right::ALL });
+/// Gives up what no run needs and makes the runtime, in this order: threads inherit rights. Before all of them are given
+/// up, ports are opened that need one.
+pub fn prepare(ending: &Ending, jobs: &[Job], listeners: &Pool) -> Result<Runtime, Code> {
+    if ending.drop_all {
+        open_low_ports(jobs, listeners);
+        rights::keep_only(&[]);
+    }
+    runtime()
+}
+
+/// Makes the runtime with the rights that runs may need.
+pub fn runtime() -> Result<Runtime, Code> {
+    rights::keep_only(Right::ALL);
     let told = |what: &str, error, hint: &str| {
         out::fail(Code::Failed, format_args!("{what}: {error}\nhint: {hint}"))
     };
@@ -105,7 +120,25 @@ pub fn prepare(drop_all: bool) -> Result<Runtime, Code> {
     })
 }
 
-/// Takes the folder of state, if there is to be one; what cannot be written later is counted. Its thread starts here,
+/// Opens ports that need a right and keeps them. What cannot be opened is told by the run that asks for it again.
+fn open_low_ports(jobs: &[Job], listeners: &Pool) {
+    let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return };
+    let free = predict::first_free_port();
+    let resolver = Resolver::default();
+    runtime.block_on(async {
+        for listen in jobs.iter().flat_map(|job| job.room.listens()) {
+            let (Endpoint::Tcp(_, ports) | Endpoint::Udp(_, ports)) = &listen.bind.0 else { continue };
+            if (1..free).contains(&ports.first)
+                && let Ok(opened) = listeners.open(&listen, &resolver).await
+            {
+                listeners.keep(&opened);
+            }
+        }
+    });
+}
+
+/// Takes the folder of state, if there is to be one. One that cannot be used is no wrong command line: it may be full, or
+/// another runner's for now, so that a service manager may well try again; what cannot be written later is counted. Its thread starts here,
 /// without the rights that were given up.
 pub fn open_state(folder: Option<&Path>, failed: Counter) -> Result<Option<State>, Code> {
     let opened = folder.map(|folder| State::open(folder, move || failed.inc())).transpose();
@@ -122,10 +155,12 @@ pub fn aside(sinks: Sinks) -> Result<(Sinks, Vec<Reader>), Code> {
     started.map_err(|error| out::fail(Code::Failed, format_args!("start a thread: {error}")))
 }
 
-/// Runs a session that nobody else controls.
-pub fn block_on(runtime: &Runtime, session: Session) -> Result<Summary, Code> {
+/// Runs a session that nobody else controls. What still blocks a thread then, such as looking up a name, holds up nothing.
+pub fn block_on(runtime: Runtime, session: Session) -> Result<Summary, Code> {
     let (control, commands) = run::control();
-    runtime.block_on(async { Ok(run(session, catch(false)?, control, commands).await) })
+    let summary = runtime.block_on(async { Ok(run(session, catch(false)?, control, commands).await) });
+    runtime.shutdown_background();
+    summary
 }
 
 /// Catches signals from here on; must be called in a runtime, before anybody is told that the program runs.

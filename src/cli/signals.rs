@@ -2,7 +2,7 @@
 
 use std::io;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -14,19 +14,41 @@ use crate::{
 #[derive(Debug)]
 pub struct Signals(Caught);
 
+/// From here on SIGHUP waits until it is caught: somebody who asks for a reload too early must not end the program.
+/// To be called before there is a second thread.
+pub fn hold_hangup() {
+    let _ = hangup().thread_block();
+}
+
+fn hangup() -> SigSet {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGHUP);
+    set
+}
+
 impl Signals {
     /// Catches them; those that come before somebody listens are kept. Only a daemon reloads; elsewhere SIGHUP ends the
     /// program, as it always does.
     pub fn catch(reloads: bool) -> io::Result<Self> {
         let all = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
-        Caught::new(if reloads { &all } else { &all[..2] }).map(Self)
+        let caught = Caught::new(if reloads { &all } else { &all[..2] })?;
+        if reloads {
+            // This thread hears what was held for the whole process.
+            hangup().thread_unblock()?;
+        }
+        Ok(Self(caught))
     }
 
     /// The next signal that asks to end.
     pub async fn end(&mut self) -> run::Signal {
-        tokio::select! {
-            _ = self.interrupt.recv() => run::Signal::Interrupt,
-            _ = self.terminate.recv() => run::Signal::Terminate,
+        loop {
+            let came = self.0.next().await;
+            if came.has(Signal::SIGINT) {
+                return run::Signal::Interrupt;
+            }
+            if came.has(Signal::SIGTERM) {
+                return run::Signal::Terminate;
+            }
         }
     }
 

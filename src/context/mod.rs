@@ -68,12 +68,21 @@ impl Shared {
 
     /// The same, with what survives a restart.
     pub fn with_state(registry: Arc<Registry>, state: Option<State>) -> Arc<Self> {
+        Self::with_listeners(registry, state, listen::Pool::default())
+    }
+
+    /// The same, with listeners that are open already.
+    pub fn with_listeners(
+        registry: Arc<Registry>,
+        state: Option<State>,
+        listeners: listen::Pool,
+    ) -> Arc<Self> {
         Arc::new(Self {
             resolver: Resolver::default(),
             probers: Probers::default(),
             hops: Arc::default(),
             stream_hops: Arc::default(),
-            listeners: listen::Pool::default(),
+            listeners,
             descriptors: Arc::default(),
             workers: Workers::default(),
             interfaces: Snapshots::default(),

@@ -38,6 +38,14 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// The service manager has handed over a listener that the job has no use for.
+    #[error("was handed {handed} by the service manager, and listens on {wanted}")]
+    Handed {
+        /// The address of the descriptor.
+        handed: String,
+        /// The addresses of the job.
+        wanted: String,
+    },
     /// A socket could not be opened or set up.
     #[error("open {what}: {source}")]
     Open {
@@ -109,6 +117,7 @@ impl Error {
             Self::Resolve { .. } => Reason::Dns,
             Self::NoInterface { .. } | Self::NoAddress { .. } => Reason::NoInterface,
             Self::NoPort { .. } => Reason::Resources,
+            Self::Handed { .. } => Reason::Mismatch,
             Self::Bind { source, .. }
             | Self::Open { source, .. }
             | Self::Icmp { source }
@@ -130,6 +139,9 @@ impl Error {
             (Self::Bind { source, .. }, _) if source.raw_os_error() == Some(libc::EADDRNOTAVAIL) => {
                 Some("no interface of this machine has this address: see `ip address`")
             }
+            (Self::Handed { .. }, _) => Some(
+                "write the same address into the socket unit and into `listen`, or give the descriptor another name",
+            ),
             (Self::Resolve { .. }, _) => {
                 Some("correct the name, or write an address; `getent ahosts NAME` asks the same way")
             }

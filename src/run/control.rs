@@ -1,6 +1,9 @@
 //! The handle by which the program tells the engine to reload or to end. Reads no signal itself.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicU64, Ordering},
+};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -66,6 +69,14 @@ pub(super) struct Ending {
     pub(super) stop: CancellationToken,
     pub(super) abort: CancellationToken,
     pub(super) signal: OnceLock<Signal>,
+    turns: AtomicU64,
+}
+
+impl Ending {
+    /// The engine has come round once more.
+    pub(super) fn turned(&self) {
+        self.turns.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// A handle and the engine's end of it.
@@ -102,6 +113,11 @@ impl Control {
             self.abort();
         }
         self.ending.stop.cancel();
+    }
+
+    /// How many times the engine has come round; while it lives, it does so at least once a second.
+    pub fn turns(&self) -> u64 {
+        self.ending.turns.load(Ordering::Relaxed)
     }
 
     /// Ends at once.

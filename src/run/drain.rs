@@ -26,6 +26,7 @@ impl Engine {
         }
         self.waiting.clear();
         self.reloads.refuse("the runner is stopping");
+        self.world.shared.listeners.let_go();
         let ids: Vec<_> = self.slots.keys().copied().collect();
         for id in ids {
             let Some(slot) = self.slots.get_mut(&id) else { continue };

@@ -102,6 +102,7 @@ pub async fn run(start: Start) -> Summary {
     let mut hears = true;
     while !engine.is_over() {
         let pause = engine.turn();
+        ending.turned();
         if engine.is_over() {
             break;
         }

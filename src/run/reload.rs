@@ -115,6 +115,7 @@ impl Engine {
         let Some(loader) = self.reloads.loader.take() else {
             return self.reloads.refuse("there are no files to read anew");
         };
+        self.outbox.push(Event::ConfigReading);
         self.reloads.asked = std::mem::take(&mut self.reloads.next);
         let known = self.plan.iter().map(|(name, id)| (name.clone(), self.slots[id].job.identity)).collect();
         let shared = self.world.shared.clone();

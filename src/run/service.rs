@@ -23,6 +23,11 @@ impl Engine {
         }
         let until = slot.open_until(now).filter(|until| *until > now);
         if until.is_none() {
+            if slot.is_running() {
+                // Whoever needs it must not take it for ready while its last connections end.
+                self.world.board.set_ready(slot.name(), id, None);
+                self.outbox.push(Event::JobClosing { job: slot.known_as.clone() });
+            }
             slot.drain();
             slot.again = None;
             slot.pause = Duration::ZERO;

@@ -223,11 +223,8 @@ fn with_findings(why: &str, found: Option<String>) -> String {
 
 /// Opens all that a job listens on.
 pub(super) async fn open(job: &Job, shared: &Shared) -> Result<Vec<Arc<Listener>>, net::Error> {
-    let mut opened = Vec::new();
-    for listen in job.room.listens() {
-        opened.extend(shared.listeners.open(&listen.based(&job.base), &shared.resolver).await?);
-    }
-    Ok(opened)
+    let listens: Vec<_> = job.room.listens().into_iter().map(|listen| listen.based(&job.base)).collect();
+    shared.listeners.open_all(job.name.as_str(), &listens, &shared.resolver).await
 }
 
 /// The record of a run that took no time and was not tried.

@@ -7,6 +7,8 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use nix::unistd::{AccessFlags, access};
+
 use super::Error;
 
 /// Where results go.
@@ -47,6 +49,12 @@ impl Written {
 }
 
 impl Output {
+    /// Whether it can be written to, as far as can be told without touching it.
+    pub fn try_open(&self) -> Result<(), Error> {
+        let Self::File(path) = self else { return Ok(()) };
+        may_replace(path).map_err(|error| Error::Write { path: self.name(), why: error.to_string() })
+    }
+
     /// The handle that tells how the writing went.
     pub fn written(&self) -> Written {
         Written(Arc::new((self.name(), OnceLock::new())))
@@ -66,6 +74,24 @@ impl Output {
             Self::Stream(_) => "stdout".into(),
         }
     }
+}
+
+/// Whether [`replace`] has a chance.
+fn may_replace(path: &Path) -> io::Result<()> {
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if path.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // What stands there and is no file, such as a pipe, is written to and not replaced.
+    let is_special = fs::metadata(&path).is_ok_and(|known| !known.is_file());
+    let (place, how) = if is_special {
+        (path.as_path(), AccessFlags::W_OK)
+    } else {
+        (folder, AccessFlags::W_OK | AccessFlags::X_OK)
+    };
+    Ok(access(place, how)?)
 }
 
 /// Puts the bytes under the path in one step; behind a link stands the file that is replaced.
@@ -117,6 +143,18 @@ mod tests {
         let path = folder.path().join("none/a.xml");
         let error = write(&path, "x").unwrap_err().to_string();
         assert!(error.starts_with(&format!("write {}: No such file", path.display())), "{error}");
+    }
+
+    #[test]
+    fn whether_a_file_can_be_written_is_told_before_and_nothing_is_touched() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = |path: &Path| Output::File(path.to_owned()).try_open().map_err(|error| error.to_string());
+        assert_eq!(told(&folder.path().join("a.xml")), Ok(()));
+        assert_eq!(told(Path::new("/dev/null")), Ok(()));
+        let missing = folder.path().join("none/a.xml");
+        assert!(told(&missing).unwrap_err().contains("No such file"));
+        assert!(told(folder.path()).unwrap_err().contains("directory"));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]

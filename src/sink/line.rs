@@ -112,7 +112,9 @@ impl Pretty {
                 let way = if *seconds < 0.0 { "back" } else { "forward" };
                 format!("the clock was set {way} by {}", units::seconds(seconds.abs()))
             }
-            Event::Stopping
+            Event::ConfigReading
+            | Event::Stopping
+            | Event::JobClosing { .. }
             | Event::JobAdded { .. }
             | Event::NextRun { .. }
             | Event::RunStarted { .. }

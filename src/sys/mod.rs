@@ -7,6 +7,7 @@ pub mod datagram;
 pub mod ethtool;
 pub mod gai;
 pub mod icmp;
+pub mod inherit;
 pub mod interest;
 pub mod limits;
 pub mod netlink;

@@ -356,3 +356,26 @@ fn the_demo_runs_beside_itself() {
         assert_eq!(child.wait().unwrap().code(), Some(0));
     }
 }
+
+#[test]
+fn a_smoke_check_that_has_nothing_to_run_does_not_pass() {
+    let jobs = folder("jobs:\n  - name: a\n    enabled: false\n    ipv6: {}\n  - name: b\n    ipv6: {}\n");
+    check(&["once", path(&jobs), "--select", "b"], 0);
+    let output = crate::program::output(&["once", path(&jobs), "--select", "a"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("a left out: ") && said.contains("no job is left to run"), "{said}");
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_refused_before_anything_runs() {
+    let jobs = folder("jobs:\n  - name: a\n    ipv6: {}\n");
+    for flag in ["--junit", "--json", "--tap"] {
+        let report = format!("{flag}={}", jobs.path().join("none/report").display());
+        let output = crate::program::output(&["once", path(&jobs), &report]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("none/report: No such file"), "{said}");
+        assert!(output.stdout.is_empty(), "it ran: {output:?}");
+    }
+}

@@ -69,6 +69,8 @@ mod sinks;
 mod state;
 // Output that nobody reads, closed, full, held or renamed.
 mod stuck;
+// Service managers: what they are told, what they hand over, and how the program ends at any moment.
+mod supervision;
 // Forward, echo and exchange over real sockets of this machine.
 mod streams;
 // The house rules: heads, sizes, imports, closed sets, one job file a kind.

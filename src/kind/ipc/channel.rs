@@ -19,11 +19,7 @@ use super::{Program, Via, folder::Folder};
 #[derive(Debug)]
 pub(super) enum Channel {
     Stream(UnixStream),
-    /// The folder holds the names of both sockets until the last message.
-    Datagram {
-        socket: UnixDatagram,
-        _folder: Folder,
-    },
+    Datagram(UnixDatagram),
 }
 
 /// A channel that waits for the child to come to it.
@@ -81,8 +77,9 @@ impl Coming {
             Self::Stream(listener, _folder) => Ok(Channel::Stream(listener.accept().await?.0)),
             Self::Datagram(socket, folder) => {
                 socket.recv(&mut [0; 1]).await?;
+                // Both know each other now, and the folder goes: whoever is killed later leaves nothing behind.
                 socket.connect(folder.join("child"))?;
-                Ok(Channel::Datagram { socket, _folder: folder })
+                Ok(Channel::Datagram(socket))
             }
         }
     }
@@ -103,7 +100,7 @@ impl Channel {
                 }
                 Ok(length)
             }
-            Self::Datagram { socket, .. } => {
+            Self::Datagram(socket) => {
                 socket.send(message).await?;
                 socket.recv(answer).await
             }

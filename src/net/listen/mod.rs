@@ -3,10 +3,13 @@
 //! A listener lives as long as somebody holds its `Arc`: the pool's own handle is weak, so that a reload finds the
 //! listener that an old run still holds, and a port is free as soon as the last run lets go of it.
 //!
+//! Those that a service manager has handed over stand in the pool from the beginning, see `handed`.
+//!
 //! `[::]` listens on IPv4 too, whatever the sysctl `bindv6only` says. `0.0.0.0` and `[::]` with the same port go together
 //! where `0.0.0.0` comes first: then `[::]` is IPv6 alone. The other way round is refused with a sentence.
 
 mod foresee;
+mod handed;
 mod own;
 mod returned;
 mod socket;
@@ -17,7 +20,7 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
     os::unix::net::{UnixDatagram, UnixListener},
-    path::Path,
+    path::{Path, absolute},
     sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
@@ -126,6 +129,18 @@ enum Key {
     Unix(Endpoint),
 }
 
+impl Key {
+    /// Of a Unix socket, from wherever its path starts.
+    fn unix(endpoint: &Endpoint) -> Self {
+        let whole = |path: &Path| SocketPath::File(absolute(path).unwrap_or_else(|_| path.to_owned()));
+        Self::Unix(match endpoint {
+            Endpoint::Unix(SocketPath::File(path)) => Endpoint::Unix(whole(path)),
+            Endpoint::Unixgram(SocketPath::File(path)) => Endpoint::Unixgram(whole(path)),
+            other => other.clone(),
+        })
+    }
+}
+
 /// All open listeners of the process.
 #[derive(Debug, Default)]
 pub struct Pool {
@@ -133,6 +148,7 @@ pub struct Pool {
     tcp_ports: own::Marks,
     locals: own::Locals,
     has_unix: AtomicBool,
+    handed: handed::Sockets,
 }
 
 impl Pool {
@@ -214,7 +230,7 @@ impl Pool {
 
     fn open_unix(&self, endpoint: &Endpoint, listen: &Listen) -> Result<Arc<Listener>, Error> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = Key::Unix(endpoint.clone());
+        let key = Key::unix(endpoint);
         let address = endpoint.to_string();
         let socket = if let Some(known) = held.get(&key).and_then(Weak::upgrade) {
             known

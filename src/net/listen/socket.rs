@@ -16,11 +16,7 @@ pub(super) fn open(net: Net, at: SocketAddr, only_v6: bool) -> io::Result<Socket
             socket.listen(BACKLOG)?;
             Ok(Socket::Tcp(socket.into()))
         }
-        Net::Udp => {
-            // A burst waits here until it is taken; the system cuts this to `net.core.rmem_max`, and no more is asked of it.
-            let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
-            Ok(Socket::Udp(socket.into()))
-        }
+        Net::Udp => Ok(Socket::Udp(socket.into())),
     }
 }
 
@@ -34,25 +30,33 @@ pub(super) fn bound(net: Net, at: SocketAddr, only_v6: bool) -> io::Result<socke
     if at.is_ipv6() {
         socket.set_only_v6(only_v6)?;
     }
-    match net {
-        Net::Tcp => {
-            // A port whose old connections are in TIME_WAIT can be listened on again.
-            socket.set_reuse_address(true)?;
-            // Accepted connections inherit it.
-            socket.set_tcp_nodelay(true)?;
-        }
-        Net::Udp => {
-            // Tells the address that a datagram was sent to, so that the answer leaves from it.
-            setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
-            if at.is_ipv6() {
-                setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
-            }
-            // Tells with each datagram how many were dropped before it.
-            setsockopt(&socket, sockopt::RxqOvfl, &1)?;
-        }
+    if net == Net::Tcp {
+        // A port whose old connections are in TIME_WAIT can be listened on again.
+        socket.set_reuse_address(true)?;
     }
+    prepare(net, &socket)?;
     rights::with(Right::NetBindService, || socket.bind(&at.into()))?;
     Ok(socket)
+}
+
+/// Sets what every listener of ours has, whoever opened it.
+pub(super) fn prepare(net: Net, socket: &socket2::Socket) -> io::Result<()> {
+    match net {
+        // Accepted connections inherit it.
+        Net::Tcp => socket.set_tcp_nodelay(true),
+        Net::Udp => {
+            // Tells the address that a datagram was sent to, so that the answer leaves from it.
+            setsockopt(socket, sockopt::Ipv4PacketInfo, &true)?;
+            if socket.domain()? == Domain::IPV6 {
+                setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+            }
+            // Tells with each datagram how many were dropped before it.
+            setsockopt(socket, sockopt::RxqOvfl, &1)?;
+            // A burst waits here until it is taken; the system cuts this to `net.core.rmem_max`, and no more is asked of it.
+            let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+            Ok(())
+        }
+    }
 }
 
 /// As many as the system allows; it cuts this to `net.core.somaxconn`.

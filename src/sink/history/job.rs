@@ -36,6 +36,8 @@ pub(super) struct Job {
     /// The first start that has not become a run yet.
     due: Option<Instant>,
     ready: Option<Vec<String>>,
+    /// Whether its window is over and it drains.
+    closing: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -105,6 +107,7 @@ impl Job {
             period: None,
             due: None,
             ready: None,
+            closing: false,
         }
     }
 
@@ -119,6 +122,12 @@ impl Job {
             return;
         }
         self.ready = Some(addresses.iter().map(|address| peer(address).into_owned()).collect());
+    }
+
+    pub(super) fn closing(&mut self, job: &JobRef) {
+        if job.id == self.now {
+            (self.ready, self.closing) = (None, true);
+        }
     }
 
     pub(super) fn next_run(&mut self, at: Option<Timestamp>) {
@@ -156,7 +165,7 @@ impl Job {
         if run.job.id != self.now {
             return;
         }
-        self.ready = None;
+        (self.ready, self.closing) = (None, false);
         self.settle();
         self.last = Some(Last {
             verdict: run.verdict,
@@ -172,12 +181,12 @@ impl Job {
         due.elapsed() > PATIENCE.max(period.saturating_mul(PERIODS))
     }
 
-    /// A service that is down; not one that has ended well or whose window has not come.
+    /// A service that is down; not one that has ended well or whose window is over or has not come.
     pub(super) fn should_serve(&self) -> bool {
         let ended =
             self.last.as_ref().is_some_and(|last| last.verdict == Verdict::Passed) && self.running == 0;
         let later = self.running == 0 && self.due.is_some_and(|due| due > Instant::now());
-        self.service && self.ready.is_none() && !ended && !later
+        self.service && self.ready.is_none() && !self.closing && !ended && !later
     }
 
     pub(super) fn row(&self, name: &Arc<str>) -> Row {
@@ -200,7 +209,7 @@ impl Job {
         }
     }
 
-    fn state(&self) -> State {
+    pub(super) fn state(&self) -> State {
         match &self.last {
             _ if self.ready.is_some() => State::Well,
             Some(last) if last.verdict == Verdict::Passed => State::Well,

@@ -102,6 +102,12 @@ impl History {
         self.names(Job::should_serve)
     }
 
+    /// How many jobs there are, and the names of those that do not stand well.
+    pub fn standing(&self) -> (usize, Vec<Arc<str>>) {
+        let all = self.lock().jobs.len();
+        (all, self.names(|job| job.state() == State::Ill))
+    }
+
     /// Whether the runner runs: it has started and nobody has asked it to stop.
     pub fn is_running(&self) -> bool {
         let inner = self.lock();
@@ -145,6 +151,11 @@ impl Sink for Keeper {
             Event::JobReady { job, addresses } => {
                 if let Some(known) = inner.job(job) {
                     known.ready(job, addresses);
+                }
+            }
+            Event::JobClosing { job } => {
+                if let Some(known) = inner.job(job) {
+                    known.closing(job);
                 }
             }
             Event::NextRun { job, at } => {

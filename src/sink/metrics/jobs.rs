@@ -70,6 +70,13 @@ impl JobSeries {
         }
     }
 
+    pub(super) fn closing(&mut self, job: &JobRef) {
+        if job.id == self.now {
+            self.serves = false;
+            self.up(false);
+        }
+    }
+
     pub(super) fn next_run(&mut self, at: Option<Timestamp>) {
         match at {
             Some(at) => self.meters.gauge(&NEXT_RUN, &[]).set(epoch_seconds(at)),

@@ -115,6 +115,7 @@ impl Sink for Keeper {
                 self.job(&run.job, |series| series.finished(run));
             }
             Event::JobReady { job, .. } => self.job(job, |series| series.ready(job)),
+            Event::JobClosing { job } => self.job(job, |series| series.closing(job)),
             Event::NextRun { job, at } => self.job(job, |series| series.next_run(*at)),
             Event::RunStarted { job, .. } => self.job(job, JobSeries::started),
             Event::RunSkipped { job, cause, count, .. } => {
@@ -123,6 +124,7 @@ impl Sink for Keeper {
             Event::StateChanged { .. }
             | Event::Notice { .. }
             | Event::LeftOut { .. }
+            | Event::ConfigReading
             | Event::Stopping
             | Event::Stopped => {}
         }

@@ -61,7 +61,9 @@ pub fn line_at(event: &Event, time: Timestamp) -> Option<String> {
             .put("kept", *kept),
         Event::ConfigRejected { report } => start("config_rejected").put("diagnostics", Mistakes(report)),
         Event::ClockStepped { seconds } => start("clock_stepped").put("seconds", rounded(*seconds)),
-        Event::Stopping
+        Event::ConfigReading
+        | Event::Stopping
+        | Event::JobClosing { .. }
         | Event::JobAdded { .. }
         | Event::JobRemoved { .. }
         | Event::NextRun { .. }
@@ -73,7 +75,9 @@ pub fn line_at(event: &Event, time: Timestamp) -> Option<String> {
 /// How much an event matters; `None` where it is no record.
 pub fn level(event: &Event) -> Option<Level> {
     Some(match event {
-        Event::Stopping
+        Event::ConfigReading
+        | Event::Stopping
+        | Event::JobClosing { .. }
         | Event::JobAdded { .. }
         | Event::JobRemoved { .. }
         | Event::NextRun { .. }

@@ -11,6 +11,7 @@ use netjobs::{
     job::Open,
     kind::Error,
     outcome::{Outcome, Reason, Samples, Verdict},
+    sink::{Sink, history::History},
     value::{Schedule, Timespan},
 };
 use tokio::time::{Instant, sleep};
@@ -119,14 +120,47 @@ async fn needs_are_waited_for_at_the_start_and_never_again() {
     story.check_verdict("serve", Verdict::Passed);
 }
 
+/// Open for ten minutes of each hour.
+fn has_window(job: &mut netjobs::job::Job) {
+    let cron = Some("10 * * * *".parse().unwrap());
+    let schedule =
+        Schedule { every: None, cron, timezone: TimeZone::UTC, at: None, jitter: Timespan::default() };
+    job.open = Some(Open { schedule, length: Timespan::secs(600) });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_whose_window_is_over_is_not_up_while_it_drains() {
+    let draining = service("a", |cx| {
+        Box::pin(async move {
+            cx.ready(vec![]);
+            cx.cancelled().await;
+            sleep(secs(20)).await;
+            passed()
+        })
+    });
+    let mut rig = Rig::daemon(vec![draining.with(has_window)]);
+    let history = History::new();
+    let mut keeper = history.sink();
+    let mut stands = vec![];
+    // The engine tells that it closes, and 20 s later that it has ended.
+    rig.until(|event| {
+        keeper.event(event);
+        let (ready, missing) = (history.rows()[0].ready.is_some(), !history.not_ready().is_empty());
+        match event {
+            Event::JobReady { .. } => stands.push(("ready", ready, missing)),
+            Event::JobClosing { .. } => stands.push(("closing", ready, missing)),
+            Event::RunFinished(run) => stands.push(("ended", ready, run.duration < secs(620))),
+            _ => {}
+        }
+        matches!(event, Event::RunFinished(_))
+    })
+    .await;
+    assert_eq!(stands, [("ready", true, false), ("closing", false, false), ("ended", false, false)]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_window_opens_and_closes_a_service() {
-    let window = serves("a").with(|job| {
-        let cron = Some("10 * * * *".parse().unwrap());
-        let schedule =
-            Schedule { every: None, cron, timezone: TimeZone::UTC, at: None, jitter: Timespan::default() };
-        job.open = Some(Open { schedule, length: Timespan::secs(600) });
-    });
+    let window = serves("a").with(has_window);
     let story = Rig::daemon(vec![window]).stop_after(secs(2 * 3600)).await;
     let spans: Vec<_> =
         story.runs("a").iter().map(|run| (run.started.to_string(), run.duration.as_secs())).collect();
