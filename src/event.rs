@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::{
     diagnostic::Report,
-    outcome::{Cause, Notice, Reason, Sample, Samples, Verdict},
+    outcome::{Cause, Detail, Notice, Reason, Sample, Samples, Verdict},
 };
 
 /// A job as sinks know it.
@@ -72,7 +72,7 @@ pub struct Finished {
     /// Each comparison of `expect`, the kind's own included.
     pub expectations: Vec<Judged>,
     /// The kind's own record.
-    pub detail: serde_json::Value,
+    pub detail: Detail,
 }
 
 /// What happened.

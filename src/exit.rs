@@ -45,7 +45,7 @@ impl Summary {
             };
         }
         if self.daemon || self.all_passed() {
-            Code::Passed
+            if self.unread == 0 { Code::Passed } else { Code::Failed }
         } else if self.only_lacked_rights() {
             Code::Permission
         } else {
@@ -77,6 +77,7 @@ mod tests {
         check(&[], |_| {}, Code::Passed);
         check(&[PASSED, PASSED], |_| {}, Code::Passed);
         check(&[PASSED, FAILED], |_| {}, Code::Failed);
+        check(&[PASSED], |summary| summary.unread = 1, Code::Failed);
         check(&[PASSED, LACKING], |_| {}, Code::Permission);
         check(&[LACKING, FAILED], |_| {}, Code::Failed);
         check(&[LACKING, SKIPPED], |_| {}, Code::Permission);

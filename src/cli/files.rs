@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     exit::Code,
-    job::load::{self, Environment, Loaded},
+    job::load::{self, Environment, Loaded, Seen},
 };
 
 /// Where jobs come from.
@@ -66,6 +66,20 @@ impl Files {
         };
         let name = first.as_deref().and_then(Path::file_name);
         name.map_or_else(|| "jobs".into(), |name| name.to_string_lossy().into_owned())
+    }
+}
+
+/// Says which files could be read only with rights that this program has given up by now.
+pub fn say_closed(seen: &Seen) {
+    let is_closed = |file: &&Path| {
+        std::fs::File::open(file).is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+    };
+    for file in seen.files().filter(is_closed) {
+        out::say(format_args!(
+            "{}: note: it was read with root's right to read every file, which is given up now; a reload will be refused\n\
+             hint: make root its owner, or let others read it",
+            file.display()
+        ));
     }
 }
 

@@ -1,12 +1,14 @@
 //! The command line: one file a subcommand; their doc comments are `--help`. Knows commands, not what a kind does:
 //! the flags of the ad-hoc verbs are made from the kinds' schemas.
 
+pub mod changes;
 pub mod check;
 pub mod completions;
 pub mod demo;
 pub mod doctor;
 pub mod explain;
 pub mod files;
+pub mod foresee;
 pub mod man;
 pub mod next;
 pub mod once;
@@ -20,6 +22,7 @@ pub mod session;
 pub mod signals;
 pub mod trace;
 pub mod verb;
+pub mod watch;
 
 use std::ffi::OsString;
 

@@ -80,6 +80,7 @@ impl Once {
         trace::to_stderr();
         let state = session::open_state(self.keeping.state.as_deref(), Counter::default())?;
         let (sinks, written) = self.sinks(&files.name(), color);
+        let (sinks, readers) = session::aside(sinks)?;
         let session = Session {
             set: session::set(loaded),
             loader: None,
@@ -87,6 +88,7 @@ impl Once {
             sinks,
             shared: Shared::with_state(Registry::new(SERIES), state),
             dropped: Counter::default(),
+            readers,
             grace: self.ending.grace.0,
             drain_idle: self.ending.drain_idle.0,
         };

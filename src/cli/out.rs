@@ -3,9 +3,12 @@
 use std::{
     fmt::Display,
     io::{self, IsTerminal, Write},
+    os::fd::{AsFd, BorrowedFd},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use clap::ValueEnum;
+use nix::poll::{PollFd, PollFlags, poll};
 
 use crate::exit::Code;
 
@@ -56,9 +59,27 @@ pub fn fail(code: Code, what: impl Display) -> Code {
     code
 }
 
-/// Says a line on stderr. Nobody may be there to read it.
+/// Says a line on stderr. Nobody may be there to read it: a pipe that stays full costs the line, and no more than a second.
 pub fn say(line: impl Display) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let mut stderr = io::stderr();
+    for piece in format!("{line}\n").as_bytes().chunks(PIECE) {
+        if !has_room(stderr.as_fd()) || stderr.write_all(piece).is_err() {
+            return;
+        }
+    }
+}
+
+/// What a pipe takes without waiting, if it takes anything: `PIPE_BUF` of pipe(7).
+const PIECE: usize = 4096;
+
+/// Whether a write of a piece will not wait. Only the first that finds no room waits for some.
+fn has_room(stream: BorrowedFd<'_>) -> bool {
+    static STUCK: AtomicBool = AtomicBool::new(false);
+    let patience: u16 = if STUCK.load(Ordering::Relaxed) { 0 } else { 1000 };
+    let mut asked = [PollFd::new(stream, PollFlags::POLLOUT)];
+    let full = poll(&mut asked, patience) == Ok(0);
+    STUCK.store(full, Ordering::Relaxed);
+    !full
 }
 
 /// `1 job`, `2 jobs`.

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{
+    changes,
     files::Files,
     out::{self, Color},
     predict::{self, Prediction},
@@ -23,7 +24,10 @@ use crate::{
     value::schedule::{At, Overlap},
 };
 
-/// Show what jobs would send and need, without sending anything
+/// Show what jobs would send and need, or what a reload would change, without doing it
+///
+/// Without paths it asks the running daemon, which reads its own files anew and says what a reload would add, remove, change
+/// and keep, and why it would be refused. With paths nobody is asked:
 ///
 /// Of sweeps and pings: how many targets and packets, how long one run takes (where all answer at once, and where nobody
 /// does), and what it needs. Of all jobs: how often they start. No name is looked up: each counts as one target. Below
@@ -31,18 +35,23 @@ use crate::{
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  netjobs plan                    ./jobs, or the built-in demo
-  netjobs plan jobs/lan.yaml
+  netjobs plan                    what a reload of the running daemon would change
+  netjobs plan --url http://127.0.0.1:9751
+  netjobs plan jobs/lan.yaml      what these jobs would send
   netjobs plan jobs --json | jq -s 'map(.packets_max // 0) | add'
 
 Packets are the most there can be: every host asked in every pass, and of hosts on this machine's
 own links the questions for their hardware addresses.")]
 pub struct Plan {
-    /// Job files, or folders of them; default: `./jobs`, else the built-in demo
+    /// Job files, or folders of them; none: ask the running daemon
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     paths: Vec<PathBuf>,
 
-    /// Print one JSON object a job and line
+    /// Where the running daemon serves HTTP
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url, default_value = changes::USUAL, conflicts_with = "paths")]
+    url: String,
+
+    /// Print JSON: one object a job and line, or what the daemon says
     #[arg(long)]
     json: bool,
 }
@@ -59,6 +68,9 @@ struct Row<'a> {
 impl Plan {
     /// Works it out and prints it.
     pub fn run(&self, color: Color) -> Code {
+        if self.paths.is_empty() {
+            return changes::run(&self.url, self.json);
+        }
         let loaded = match Files::of(&self.paths).load_or_say(color) {
             Ok(loaded) => loaded,
             Err(code) => return code,

@@ -42,6 +42,18 @@ impl fmt::Display for Prediction {
 
 /// All that can be foreseen, in the order of the jobs.
 pub fn all(jobs: &[Job]) -> Vec<Prediction> {
+    let mut predictions = each(jobs.iter(), |job| job.room.listens());
+    predictions.extend(open_files(jobs));
+    predictions
+}
+
+/// The rights that jobs lack.
+pub fn rights<'a>(jobs: impl Iterator<Item = &'a Job>) -> Vec<Prediction> {
+    each(jobs, |_| vec![])
+}
+
+/// What can be foreseen of each job alone, and of these listeners of it.
+fn each<'a>(jobs: impl Iterator<Item = &'a Job>, listens: impl Fn(&Job) -> Vec<Listen>) -> Vec<Prediction> {
     let (mut icmp, mut raw) = (None, None);
     let mut predictions = vec![];
     for job in jobs {
@@ -61,11 +73,10 @@ pub fn all(jobs: &[Job]) -> Vec<Prediction> {
                 "`netjobs doctor` says how to allow it".into(),
             ));
         }
-        for listen in job.room.listens() {
+        for listen in listens(job) {
             listener(&listen, job).into_iter().for_each(&mut say);
         }
     }
-    predictions.extend(open_files(jobs));
     predictions
 }
 

@@ -1,10 +1,11 @@
 //! `netjobs run`: the daemon.
 
 use std::{
-    fs,
-    io::{self, IsTerminal, Write},
+    fs::File,
+    io::{self, IsTerminal},
     net::SocketAddr,
     path::PathBuf,
+    sync::{Mutex, PoisonError},
 };
 
 use clap::{
@@ -15,11 +16,13 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    files::Files,
+    files::{self, Files},
+    foresee::Foresight,
     out::{self, Color},
     predict,
     session::{self, Session},
     trace,
+    watch::{Sight, Watch},
 };
 use crate::{
     context::Shared,
@@ -33,9 +36,12 @@ use crate::{
         json::{self, Log},
         line::Pretty,
         metrics::Metrics,
-        queue::Queue,
+        queue::{self, Queue},
     },
-    sys::rights::{self, Right},
+    sys::{
+        rights::{self, Right},
+        signals,
+    },
 };
 
 /// Run jobs on their schedules until ended, and serve metrics
@@ -43,8 +49,9 @@ use crate::{
 /// Loads all job files, starts the services, runs each check on its schedule, serves metrics and a status page, and
 /// writes a JSON record for each thing that happens.
 ///
-/// SIGHUP reads the files again: all of them or, where one is wrong, none. SIGTERM and SIGINT drain and end; a second
-/// one ends at once.
+/// When files change, or at SIGHUP, it reads them again and takes on all of them or, where one is wrong, none. SIGHUP also
+/// opens `--log.file` anew, which is what logrotate wants of it after a rename; `copytruncate` works, too. SIGTERM and
+/// SIGINT drain and end; a second one ends at once.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -60,6 +67,13 @@ pub struct Run {
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:9750")]
     web_listen_address: SocketAddr,
 
+    /// Do not reload by itself when job files change, only when asked to
+    ///
+    /// Files are watched by the folders that they stand in, through links, and read once nobody has written for 100 ms.
+    /// Changes that another machine makes on a network file system are not seen: send SIGHUP.
+    #[arg(long)]
+    no_watch: bool,
+
     /// Let `POST /-/reload` read the files again
     #[arg(long = "web.enable-lifecycle")]
     web_enable_lifecycle: bool,
@@ -72,7 +86,7 @@ pub struct Run {
     #[arg(long = "log.format", value_enum, value_name = "FORMAT")]
     log_format: Option<Format>,
 
-    /// Write the log here instead of stdout; lines are appended
+    /// Write the log here instead of stdout; lines are appended, and each reload opens the file anew
     #[arg(long = "log.file", value_name = "FILE", value_hint = ValueHint::FilePath)]
     log_file: Option<PathBuf>,
 
@@ -114,17 +128,19 @@ impl Run {
     }
 
     fn try_run(&self, color: Color) -> Result<Code, Code> {
+        signals::ignore_hangup();
         let spare = Spare::open();
         let files = Files::of(&self.paths);
         let loaded = files.load_or_say(color)?;
         for prediction in predict::open_files(&loaded.jobs) {
             out::say(prediction);
         }
-        let log = self.open_log()?;
+        let (log, sight) = (self.open_log()?, Sight::new(Mutex::new(loaded.seen.clone())));
         let registry = Registry::new(self.metrics_max_series);
         let metrics = Metrics::new(registry.clone())
             .map_err(|error| out::fail(Code::Failed, format_args!("set up the metrics: {error}")))?;
         let runtime = session::prepare(self.ending.drop_all)?;
+        files::say_closed(&loaded.seen);
         let log = self.log(log, color, &metrics)?;
         let state = session::open_state(self.keeping.state.as_deref(), metrics.state_failed.clone())?;
         if let Some(state) = &state {
@@ -133,20 +149,31 @@ impl Run {
         let history = History::new();
         let session = Session {
             set: session::set(loaded),
-            loader: Some(loader(files)),
+            loader: Some(loader(files.clone(), sight.clone())),
             mode: Mode::Daemon,
             sinks: vec![Box::new(metrics.sink()), Box::new(history.sink()), Box::new(log)],
             shared: Shared::with_state(registry, state),
             dropped: metrics.events_dropped.clone(),
+            readers: vec![],
             grace: self.ending.grace.0,
             drain_idle: self.ending.drain_idle.0,
         };
-        let site = Site { metrics, history, reload: None, spare };
-        runtime.block_on(self.serve(session, site))
+        let site = Site { metrics, history, reload: None, plan: None, spare };
+        let watch = match files.clone() {
+            Files::Paths(paths) if !self.no_watch => Watch::new(paths, sight),
+            _ => None,
+        };
+        runtime.block_on(self.serve(session, site, files, watch))
     }
 
     /// Serves HTTP beside the engine, also while it drains.
-    async fn serve(&self, session: Session, mut site: Site) -> Result<Code, Code> {
+    async fn serve(
+        &self,
+        session: Session,
+        mut site: Site,
+        files: Files,
+        watch: Option<Watch>,
+    ) -> Result<Code, Code> {
         let signals = session::catch(true)?;
         let at = self.web_listen_address;
         let listener = listen(at).map_err(|error| {
@@ -157,7 +184,13 @@ impl Run {
         let (control, commands) = run::control();
         site.reload = self.web_enable_lifecycle.then(|| reload(control.clone()));
         let (server, stop) = (TaskTracker::new(), CancellationToken::new());
+        let is_demo = files == Files::Demo;
+        site.plan =
+            (!is_demo).then(|| Foresight::new(files, control.clone(), session.shared.clone()).asked());
         server.spawn(http::serve(listener, site, stop.clone()));
+        if let Some(watch) = watch {
+            server.spawn(watch.run(control.clone(), stop.clone()));
+        }
         let jobs = out::plural(session.set.jobs.len(), "job");
         let version = env!("CARGO_PKG_VERSION");
         out::say(format_args!("netjobs {version} runs {jobs}; metrics on http://{at}/metrics"));
@@ -168,21 +201,26 @@ impl Run {
         Ok(summary.exit_code())
     }
 
-    /// Where the log goes; opened with the rights that the program was started with.
-    fn open_log(&self) -> Result<Box<dyn Write + Send>, Code> {
-        let Some(path) = &self.log_file else { return Ok(sink::stdout()) };
-        match fs::OpenOptions::new().append(true).create(true).open(path) {
-            Ok(file) => Ok(Box::new(file)),
+    /// The log's file, if it has one; opened with the rights that the program was started with.
+    fn open_log(&self) -> Result<Option<(File, PathBuf)>, Code> {
+        let Some(path) = &self.log_file else { return Ok(None) };
+        match queue::open(path) {
+            Ok(file) => Ok(Some((file, path.clone()))),
             Err(error) => Err(out::fail(Code::Failed, format_args!("open {}: {error}", path.display()))),
         }
     }
 
-    fn log(&self, out: Box<dyn Write + Send>, color: Color, metrics: &Metrics) -> Result<Log, Code> {
+    fn log(&self, file: Option<(File, PathBuf)>, color: Color, metrics: &Metrics) -> Result<Log, Code> {
         let stdout = io::stdout();
         let is_terminal = self.log_file.is_none() && stdout.is_terminal();
         let format = self.log_format.unwrap_or(if is_terminal { Format::Pretty } else { Format::Json });
-        let queue = Queue::start(out, metrics.log_dropped.clone())
-            .map_err(|error| out::fail(Code::Failed, format_args!("start a thread: {error}")))?;
+        let dropped = metrics.log_dropped.clone();
+        let queue = match file {
+            Some((file, path)) => Queue::start_file(file, path, dropped),
+            None => Queue::start(sink::stdout(), dropped),
+        };
+        let queue =
+            queue.map_err(|error| out::fail(Code::Failed, format_args!("start a thread: {error}")))?;
         let is_coloured = match &self.log_file {
             None => color.on(&stdout),
             Some(_) => color == Color::Always,
@@ -192,7 +230,7 @@ impl Run {
             Format::Pretty => json::Format::Pretty(Pretty::new(is_coloured)),
         };
         let log = Log::new(queue, written, self.log_level);
-        trace::to_log(self.log_level, (format == Format::Json).then(|| log.diagnostics()));
+        trace::to_log(self.log_level, log.diagnostics());
         Ok(log)
     }
 }
@@ -210,9 +248,10 @@ fn reload(control: Control) -> Reload {
 }
 
 /// Reads the same files anew for a reload.
-fn loader(files: Files) -> Loader {
+fn loader(files: Files, sight: Sight) -> Loader {
     Box::new(move || {
         let loaded = files.load();
+        *sight.lock().unwrap_or_else(PoisonError::into_inner) = loaded.seen.clone();
         if loaded.report.has_errors() { Err(loaded.report) } else { Ok(session::set(loaded)) }
     })
 }

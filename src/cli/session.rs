@@ -25,6 +25,7 @@ use crate::{
     run::{self, Commands, Control, Loader, Mode, Set, Start, Summary, SystemClock},
     sink::{
         self, Sink,
+        aside::{Aside, Reader},
         console::{self, Console, Look},
         units::Units,
     },
@@ -35,6 +36,10 @@ use crate::{
 
 /// How long a slow disk may hold up the end.
 const LAST_WRITES: Duration = Duration::from_secs(5);
+/// How long a reader of our output may take nothing once the work is done.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// The same after a signal.
+const HURRY: Duration = Duration::from_secs(1);
 /// Events that may wait for the sinks.
 const EVENTS: usize = 4096;
 
@@ -72,11 +77,13 @@ pub struct Session {
     /// How long it runs.
     pub mode: Mode,
     /// Who reads the events.
-    pub sinks: Vec<Box<dyn Sink>>,
+    pub sinks: Sinks,
     /// The process's shared parts.
     pub shared: Arc<Shared>,
     /// Events that found no room.
     pub dropped: Counter,
+    /// The readers of those sinks that stand on threads of their own.
+    pub readers: Vec<Reader>,
     /// How long runs and connections may go on after the first signal.
     pub grace: Duration,
     /// How long a draining connection must be silent.
@@ -103,6 +110,16 @@ pub fn prepare(drop_all: bool) -> Result<Runtime, Code> {
 pub fn open_state(folder: Option<&Path>, failed: Counter) -> Result<Option<State>, Code> {
     let opened = folder.map(|folder| State::open(folder, move || failed.inc())).transpose();
     opened.map_err(|error| out::fail(Code::Failed, format_args!("{error}\nhint: {}", error.hint())))
+}
+
+/// Readers of events.
+pub type Sinks = Vec<Box<dyn Sink>>;
+
+/// The same sinks, each on a thread of its own: a reader that stops holds up no work.
+pub fn aside(sinks: Sinks) -> Result<(Sinks, Vec<Reader>), Code> {
+    let start = |sink| Aside::start(sink).map(|(aside, reader)| (Box::new(aside) as Box<dyn Sink>, reader));
+    let started: io::Result<_> = sinks.into_iter().map(start).collect();
+    started.map_err(|error| out::fail(Code::Failed, format_args!("start a thread: {error}")))
 }
 
 /// Runs a session that nobody else controls.
@@ -137,7 +154,7 @@ pub fn units() -> Units {
 ///
 /// Must be called in a runtime. `control` is the other end of `commands`; signals go to it.
 pub async fn run(session: Session, signals: Signals, control: Control, commands: Commands) -> Summary {
-    let Session { set, loader, mode, sinks, shared, dropped, grace, drain_idle } = session;
+    let Session { set, loader, mode, sinks, readers, shared, dropped, grace, drain_idle } = session;
     let state = shared.state.clone();
     let (events, receiver) = mpsc::channel(EVENTS);
     let clock = Arc::new(SystemClock);
@@ -146,7 +163,7 @@ pub async fn run(session: Session, signals: Signals, control: Control, commands:
     let pump = tracker.spawn(sink::pump(receiver, sinks));
     let signals = tracker.spawn(signals.tell(control));
     // On a worker, beside the runs: whoever waits outside of them is woken by a system call each time.
-    let summary = match tracker.spawn(run::run(start)).await {
+    let mut summary = match tracker.spawn(run::run(start)).await {
         Ok(summary) => summary,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     };
@@ -156,7 +173,28 @@ pub async fn run(session: Session, signals: Signals, control: Control, commands:
         out::say(format_args!("warning: not all could be saved in {state}; what was saved before stays"));
     }
     signals.abort();
+    read_out(readers, &mut summary).await;
     summary
+}
+
+/// Waits for those who read what the sinks write, until they have all, take nothing for too long, or a signal comes.
+async fn read_out(readers: Vec<Reader>, summary: &mut Summary) {
+    let Ok(mut signals) = Signals::catch(false) else { return };
+    let patience = if summary.signal.is_some() { HURRY } else { PATIENCE };
+    for reader in readers {
+        tokio::select! {
+            unread = reader.finish(patience) => summary.unread += unread,
+            signal = signals.end() => {
+                summary.signal = Some(signal);
+                summary.cut_short = true;
+                return;
+            }
+        }
+    }
+    if summary.unread > 0 {
+        let lost = out::plural(usize::try_from(summary.unread).unwrap_or(usize::MAX), "event");
+        out::say(format_args!("error: nobody read what is written: {lost} lost"));
+    }
 }
 
 /// What the files came to, as the engine takes it.

@@ -22,6 +22,14 @@ impl Signals {
         Caught::new(if reloads { &all } else { &all[..2] }).map(Self)
     }
 
+    /// The next signal that asks to end.
+    pub async fn end(&mut self) -> run::Signal {
+        tokio::select! {
+            _ = self.interrupt.recv() => run::Signal::Interrupt,
+            _ = self.terminate.recv() => run::Signal::Terminate,
+        }
+    }
+
     /// Tells the engine of each, for ever.
     pub async fn tell(mut self, control: Control) {
         let reloads = TaskTracker::new();

@@ -1,4 +1,4 @@
-//! The program's own diagnostics (`tracing`): sentences with their fields, to the log or to stderr. No run records.
+//! The program's own diagnostics (`tracing`): sentences with their fields, to the log, or to stderr where there is none. No run records.
 
 use std::fmt::{self, Write as _};
 
@@ -19,12 +19,9 @@ pub fn to_stderr() {
     install(Level::Warn, |level, sentence| out::say(format_args!("{level}: {sentence}")));
 }
 
-/// From here on diagnostics go to the log, and to stderr where the log is for people.
-pub fn to_log(least: Level, diagnostics: Option<Diagnostics>) {
-    install(least, move |level, sentence| match &diagnostics {
-        Some(diagnostics) => diagnostics.say(level, sentence),
-        None => out::say(format_args!("{level}: {sentence}")),
-    });
+/// From here on diagnostics go to the log, which keeps nobody waiting.
+pub fn to_log(least: Level, diagnostics: Diagnostics) {
+    install(least, move |level, sentence| diagnostics.say(level, sentence));
 }
 
 fn install(least: Level, say: impl Fn(Level, &str) + Send + Sync + 'static) {

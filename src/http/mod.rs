@@ -49,6 +49,11 @@ pub type Reloaded = Result<String, String>;
 /// Reloads the job files and says what came of it.
 pub type Reload = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Reloaded> + Send>> + Send + Sync>;
 
+/// What a reload would change, as JSON, or why that cannot be said.
+pub type Planned = Result<serde_json::Value, String>;
+/// Says what a reload would change.
+pub type Plan = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Planned> + Send>> + Send + Sync>;
+
 /// What the server shows.
 pub struct Site {
     /// For `/metrics`.
@@ -57,6 +62,8 @@ pub struct Site {
     pub history: History,
     /// For `/-/reload`; `None`: it is not allowed.
     pub reload: Option<Reload>,
+    /// For `/api/v1/plan`; `None`: there are no files.
+    pub plan: Option<Plan>,
     /// For whoever asks while no descriptor is left.
     pub spare: Spare,
 }

@@ -10,7 +10,7 @@ use hyper::{
 };
 use serde_json::Value;
 
-use super::{Reload, Site, page, scrape::Scrapes};
+use super::{Plan, Reload, Site, page, scrape::Scrapes};
 use crate::sink::{escape::json_line, history::History};
 
 /// The site with what its routes share.
@@ -18,6 +18,7 @@ pub(super) struct Server {
     scrapes: Scrapes,
     history: History,
     reload: Option<Reload>,
+    plan: Option<Plan>,
 }
 
 /// An answer before it is one of hyper's.
@@ -27,6 +28,7 @@ struct Answer {
     body: Bytes,
 }
 
+const PLAN: &str = "/api/v1/plan";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
@@ -34,7 +36,12 @@ const HTML: &str = "text/html; charset=utf-8";
 
 impl Server {
     pub(super) fn new(site: Site) -> Self {
-        Self { scrapes: Scrapes::new(site.metrics), history: site.history, reload: site.reload }
+        Self {
+            scrapes: Scrapes::new(site.metrics),
+            history: site.history,
+            reload: site.reload,
+            plan: site.plan,
+        }
     }
 
     /// Answers one request; hyper leaves the body of a HEAD's answer away.
@@ -46,6 +53,8 @@ impl Server {
             (true, true) => self.reload(request).await,
             (false, _) if reads => self.read(path).await,
             _ if wants_post => wrong_method("POST"),
+            // Not asked for only to see whether it is there: that reads files.
+            _ if path == PLAN => wrong_method("GET"),
             _ if self.read(path).await.status == StatusCode::NOT_FOUND => not_found(),
             _ => wrong_method("GET"),
         };
@@ -58,6 +67,7 @@ impl Server {
             "/-/healthy" => self.healthy(),
             "/-/ready" => self.ready(),
             "/api/v1/jobs" => json(&self.history.jobs()),
+            PLAN => self.plan().await,
             "/api/v1/status" => json(&self.history.status()),
             "/" => Answer { status: StatusCode::OK, r#type: HTML, body: page::render(&self.history).into() },
             _ => self.runs(path).unwrap_or_else(not_found),
@@ -89,6 +99,16 @@ impl Server {
             text(StatusCode::OK, "ready")
         } else {
             text(StatusCode::SERVICE_UNAVAILABLE, &format!("not ready: {}", waiting.join(", ")))
+        }
+    }
+
+    async fn plan(&self) -> Answer {
+        let Some(plan) = &self.plan else {
+            return text(StatusCode::NOT_FOUND, "the built-in demo has no files");
+        };
+        match plan().await {
+            Ok(changes) => json(&changes),
+            Err(said) => text(StatusCode::SERVICE_UNAVAILABLE, &said),
         }
     }
 
@@ -143,7 +163,7 @@ fn json(value: &Value) -> Answer {
 fn not_found() -> Answer {
     text(
         StatusCode::NOT_FOUND,
-        "nothing here: try /, /metrics, /-/healthy, /-/ready, /api/v1/status, /api/v1/jobs or /api/v1/jobs/NAME/runs",
+        "nothing here: try /, /metrics, /-/healthy, /-/ready, /api/v1/status, /api/v1/plan, /api/v1/jobs or /api/v1/jobs/NAME/runs",
     )
 }
 

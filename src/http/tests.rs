@@ -48,7 +48,7 @@ async fn host(reload: Option<Reload>) -> Host {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let site = Site { metrics, history: history.clone(), reload, spare: super::Spare::open() };
+    let site = Site { metrics, history: history.clone(), reload, plan: None, spare: super::Spare::open() };
     let served = TaskTracker::new().spawn(serve(listener, site, stop.clone()));
     Host { address, stop, served, history }
 }
@@ -219,6 +219,7 @@ async fn a_client_that_closes_its_side_after_the_request_gets_its_answer() {
     host.stop().await;
 }
 
+/// Fault case 57; that they share encodes is shown in `scrape`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn case_57_a_thousand_scrapes_at_once_are_all_answered() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};

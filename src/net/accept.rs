@@ -13,21 +13,27 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     descriptors::{Descriptors, Hold, Waiting},
-    listen::Socket,
+    listen::{Listener, Socket},
     stream::Accepted,
 };
-use crate::sys::accept::Acceptor;
+use crate::{outcome::Close, sys::accept::Acceptor};
 
 /// Who takes connections.
 pub trait Host: Sync {
     /// How many descriptors a connection takes, its own included.
     const DESCRIPTORS: u64;
-    /// Takes a connection and the descriptors that are held for it; while this goes on no other is accepted.
-    fn welcome(&self, client: Accepted, hold: Hold) -> impl Future<Output = ()> + Send;
+    /// Takes a connection and the descriptors that are held for it; while this goes on no other is accepted. One that
+    /// would still have to wait at the stop is given back.
+    fn welcome(
+        &self,
+        client: Accepted,
+        hold: Hold,
+        stop: &CancellationToken,
+    ) -> impl Future<Output = Option<Accepted>> + Send;
     /// Tells the operator that this machine is short of something.
     fn warn(&self, message: String);
-    /// Breaks a connection off for which this machine has no descriptors, and tells so.
-    fn turn_away(&self, client: Accepted);
+    /// Breaks a connection off that cannot be served, and tells so.
+    fn turn_away(&self, client: Accepted, close: Close);
 }
 
 /// What becomes of a connection while descriptors are short.
@@ -50,36 +56,43 @@ const PAUSE: Duration = Duration::from_millis(50);
 const AGAIN: Duration = Duration::from_mins(1);
 
 /// Accepts until it is told to stop. `Err`: the listener is of no use any more.
-pub async fn accept(
-    socket: &Socket,
-    host: &impl Host,
+pub async fn accept<H: Host>(
+    listener: &Listener,
+    host: &H,
     descriptors: &Arc<Descriptors>,
     full: Full,
     stop: &CancellationToken,
 ) -> io::Result<()> {
-    let listener = register(socket)?;
+    let acceptor = register(listener.socket())?;
     let mut told = Told(None);
     let (mut accepted, mut errors) = (0, 0);
     // Once this machine is short.
     let mut waiting: Option<Waiting<'_>> = None;
     loop {
+        // What is free may be all that HTTP has: it is not taken for a client who could only wait with it.
+        if waiting.is_some() && descriptors.hold(H::DESCRIPTORS).is_none() {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = sleep(PAUSE) => continue,
+            }
+        }
         // Before the attempt, so that no descriptor is freed unheard between the two.
         let freed = waiting.as_ref().map(Waiting::freed);
         let result = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(()),
-            result = listener.accept() => result,
+            client = listener.handed_on() => Ok(client),
+            result = acceptor.accept() => result.map(|(socket, peer)| Accepted::new(socket, &peer)),
         };
         match result {
-            Ok((socket, peer)) => {
+            Ok(client) => {
                 (errors, waiting) = (0, None);
-                let client = Accepted::new(socket, &peer);
                 // Whoever was accepted is let in though the loop is to stop just now: another run of the job may go on at
-                // this address, and to its clients nothing has ended. Only who would have to wait is broken off.
-                tokio::select! {
-                    biased;
-                    () = admit(client, host, descriptors, full, &mut told) => {}
-                    () = stop.cancelled() => return Ok(()),
+                // this address, and to its clients nothing has ended. That run gets who would have to wait; where there is none, who
+                // waits is broken off.
+                let left = admit(client, host, descriptors, full, &mut told, stop).await;
+                if let Some(client) = left.and_then(|client| listener.hand_on(client)) {
+                    host.turn_away(client, Close::Drained);
                 }
                 accepted += 1;
                 if accepted % BATCH == 0 {
@@ -106,20 +119,29 @@ pub async fn accept(
     }
 }
 
-/// Hands a connection to its host; while descriptors are short it waits for one here, or is turned away.
+/// Hands a connection to its host; while descriptors are short it waits for one here, or is turned away. Gives back who still
+/// waits at the stop.
 async fn admit<H: Host>(
     client: Accepted,
     host: &H,
     descriptors: &Arc<Descriptors>,
     full: Full,
     told: &mut Told,
-) {
+    stop: &CancellationToken,
+) -> Option<Accepted> {
     let hold = match descriptors.hold(H::DESCRIPTORS) {
         Some(hold) => hold,
-        None if full == Full::Reset => return host.turn_away(client),
-        None => wait(host, descriptors, told).await,
+        None if full == Full::Reset => {
+            host.turn_away(client, Close::Resources);
+            return None;
+        }
+        None => tokio::select! {
+            biased;
+            hold = wait(host, descriptors, told) => hold,
+            () = stop.cancelled() => return Some(client),
+        },
     };
-    host.welcome(client, hold).await;
+    host.welcome(client, hold, stop).await
 }
 
 async fn wait<H: Host>(host: &H, descriptors: &Arc<Descriptors>, told: &mut Told) -> Hold {

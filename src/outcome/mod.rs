@@ -1,11 +1,13 @@
 //! What a run came to: verdicts, reasons, samples and notices. All that sinks may know of a kind, and nothing else.
 
+mod detail;
 mod metric;
 mod notice;
 mod words;
 
 use std::time::Duration;
 
+pub use detail::{Detail, HostList, HostRecord};
 pub use metric::{Metric, MetricType, NETWORK_SECONDS};
 pub use notice::Notice;
 pub use words::{Cause, Close, Evidence, HostState, Reason, RttSource, Verdict};
@@ -102,8 +104,8 @@ pub struct Outcome {
     pub message: Option<String>,
     /// What was measured.
     pub samples: Vec<Samples>,
-    /// The kind's own record, as `interface.md` gives it; `Null` where there is none.
-    pub detail: serde_json::Value,
+    /// The kind's own record.
+    pub detail: Detail,
 }
 
 impl Outcome {
@@ -114,7 +116,7 @@ impl Outcome {
             reason: None,
             message: None,
             samples: vec![samples],
-            detail: serde_json::Value::Null,
+            detail: Detail::default(),
         }
     }
 
@@ -130,8 +132,8 @@ impl Outcome {
 
     /// The same outcome with the kind's own record.
     #[must_use]
-    pub fn with_detail(mut self, detail: serde_json::Value) -> Self {
-        self.detail = detail;
+    pub fn with_detail(mut self, detail: impl Into<Detail>) -> Self {
+        self.detail = detail.into();
         self
     }
 }

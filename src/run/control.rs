@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::diagnostic::Report;
+use crate::{diagnostic::Report, job::Job};
 
 /// What ended the runner from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,20 +32,32 @@ pub struct ReloadSummary {
 /// Whom a reload answers.
 pub(super) type Reply = oneshot::Sender<Result<ReloadSummary, Report>>;
 
+/// Names of jobs with what makes each the same as before.
+pub(super) type Identities = Vec<(Arc<str>, u64)>;
+
+/// What the engine is asked for.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// To read the files anew.
+    Reload(Reply),
+    /// To say what a reload would change that came to these jobs.
+    Compare(Identities, oneshot::Sender<ReloadSummary>),
+}
+
 /// How many reloads may wait to be heard; they are joined into one as soon as they are.
 const PENDING: usize = 64;
 
 /// Tells the engine what to do.
 #[derive(Clone, Debug)]
 pub struct Control {
-    reload: mpsc::Sender<Reply>,
+    commands: mpsc::Sender<Command>,
     ending: Arc<Ending>,
 }
 
 /// The engine's end of a `Control`.
 #[derive(Debug)]
 pub struct Commands {
-    pub(super) reload: mpsc::Receiver<Reply>,
+    pub(super) asked: mpsc::Receiver<Command>,
     pub(super) ending: Arc<Ending>,
 }
 
@@ -58,9 +70,9 @@ pub(super) struct Ending {
 
 /// A handle and the engine's end of it.
 pub fn control() -> (Control, Commands) {
-    let (reload, commands) = mpsc::channel(PENDING);
+    let (commands, asked) = mpsc::channel(PENDING);
     let ending = Arc::new(Ending::default());
-    (Control { reload, ending: ending.clone() }, Commands { reload: commands, ending })
+    (Control { commands, ending: ending.clone() }, Commands { asked, ending })
 }
 
 impl Control {
@@ -72,8 +84,16 @@ impl Control {
             report.error("", "the runner is stopping", None);
             report
         };
-        self.reload.send(reply).await.map_err(|_| ended())?;
+        self.commands.send(Command::Reload(reply)).await.map_err(|_| ended())?;
         answer.await.unwrap_or_else(|_| Err(ended()))
+    }
+
+    /// What a reload would change that came to these jobs; `None` when the runner is gone.
+    pub async fn compare(&self, jobs: &[Job]) -> Option<ReloadSummary> {
+        let (reply, answer) = oneshot::channel();
+        let identities = jobs.iter().map(|job| (job.name.shared(), job.identity)).collect();
+        self.commands.send(Command::Compare(identities, reply)).await.ok()?;
+        answer.await.ok()
     }
 
     /// Stops starting and drains; `by` is the signal that asked for it. A second call ends at once.

@@ -7,7 +7,7 @@
 use crate::{
     event::Judged,
     kind,
-    outcome::{Measure, Outcome, Reason, Sample, Samples, Unit, Verdict},
+    outcome::{Detail, Measure, Outcome, Reason, Sample, Samples, Unit, Verdict},
     value::{Comparison, Expect, expect::Operand},
 };
 
@@ -27,7 +27,7 @@ pub struct Judgement {
     /// Each comparison.
     pub expectations: Vec<Judged>,
     /// The kind's own record.
-    pub detail: serde_json::Value,
+    pub detail: Detail,
 }
 
 impl Judgement {
@@ -40,7 +40,7 @@ impl Judgement {
             hint: None,
             samples: vec![],
             expectations: vec![],
-            detail: serde_json::Value::Null,
+            detail: Detail::default(),
         }
     }
 

@@ -15,6 +15,7 @@ mod observer;
 mod once;
 mod outbox;
 mod reload;
+mod resume;
 mod service;
 mod slot;
 mod starts;
@@ -109,8 +110,8 @@ pub async fn run(start: Start) -> Summary {
             Some(ended) = engine.runs.join_next_with_id() => engine.finished(ended),
             () = engine.world.board.changed() => {}
             Some(read) = engine.reloads.reading.join_next() => engine.read(read),
-            reply = commands.reload.recv(), if hears => match reply {
-                Some(reply) => engine.reload(reply),
+            command = commands.asked.recv(), if hears => match command {
+                Some(command) => engine.command(command),
                 None => hears = false,
             },
             () = engine.outbox.flush(), if !engine.outbox.is_empty() => {}

@@ -14,7 +14,7 @@ use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use super::{
     Loader, Set,
     board::SlotId,
-    control::{ReloadSummary, Reply},
+    control::{Command, Identities, ReloadSummary, Reply},
     engine::Engine,
     slot::Fate,
     task,
@@ -71,8 +71,34 @@ impl Engine {
         Memory::of(self.world.shared.state.as_ref(), job.name.as_str(), job.room.facts().name)
     }
 
+    /// Somebody asks for something.
+    pub(super) fn command(&mut self, command: Command) {
+        match command {
+            Command::Reload(reply) => self.reload(reply),
+            Command::Compare(identities, reply) => {
+                // Whoever asked may have gone.
+                let _ = reply.send(self.compare(&identities));
+            }
+        }
+    }
+
+    /// What would be new, gone or another if these were the jobs.
+    fn compare(&self, identities: &Identities) -> ReloadSummary {
+        let mut summary = ReloadSummary::default();
+        let mut before = self.plan.clone();
+        for (name, identity) in identities {
+            match before.remove(name) {
+                Some(id) if self.slots[&id].job.identity == *identity => summary.kept += 1,
+                Some(_) => summary.changed.push(name.clone()),
+                None => summary.added.push(name.clone()),
+            }
+        }
+        summary.removed = before.into_keys().collect();
+        summary
+    }
+
     /// Somebody asks for a reload.
-    pub(super) fn reload(&mut self, reply: Reply) {
+    fn reload(&mut self, reply: Reply) {
         if self.stopping {
             let _ = reply.send(Err(refusal("the runner is stopping")));
             return;

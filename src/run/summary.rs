@@ -18,6 +18,8 @@ pub struct Summary {
     pub interrupted: bool,
     /// Whether something was ended by force when the grace was over, or by a second signal.
     pub cut_short: bool,
+    /// Events that a sink was told and nobody read.
+    pub unread: u64,
 }
 
 impl Summary {

@@ -28,6 +28,16 @@ impl std::fmt::Debug for Output {
 pub struct Written(Arc<(String, OnceLock<Result<(), Error>>)>);
 
 impl Written {
+    /// Says how it went; the first word counts. A reader that went away has all that it wanted.
+    pub(super) fn set(&self, result: io::Result<()>) {
+        let (name, known) = &*self.0;
+        let result = match result {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            result => result.map_err(|error| Error::Write { path: name.clone(), why: error.to_string() }),
+        };
+        let _ = known.set(result);
+    }
+
     /// Whether the results are there, whole.
     pub fn result(&self) -> Result<(), Error> {
         let (name, result) = &*self.0;
@@ -44,13 +54,10 @@ impl Output {
 
     /// Writes the text and says in `written` how it went.
     pub fn write(self, text: &str, written: &Written) {
-        let name = self.name();
-        let result = match self {
+        written.set(match self {
             Self::File(path) => replace(&path, text.as_bytes()),
             Self::Stream(mut stream) => stream.write_all(text.as_bytes()).and_then(|()| stream.flush()),
-        };
-        let result = result.map_err(|error| Error::Write { path: name, why: error.to_string() });
-        let _ = written.0.1.set(result);
+        });
     }
 
     fn name(&self) -> String {

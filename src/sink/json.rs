@@ -1,5 +1,8 @@
 //! The log: one JSON object a line, or one line for people (`--log.format pretty`), written by a thread of its own.
-//! Also the same records as a file of results (`once --json FILE`). Not the `console`, which shows tables.
+//! Also the same records as results: in a file at the end (`once --json FILE`), or as they come (`--json` of a verb). Not
+//! the `console`, which shows tables.
+
+use std::io::{self, BufWriter, Write};
 
 use jiff::Timestamp;
 
@@ -27,7 +30,6 @@ pub struct Log {
     queue: Queue,
     format: Format,
     least: Level,
-    steps: bool,
 }
 
 impl Log {
@@ -35,14 +37,7 @@ impl Log {
     ///
     /// A closed connection is `info`: for a forward the log is the list of who came, and `--log.level warn` leaves it out.
     pub fn new(queue: Queue, format: Format, least: Level) -> Self {
-        Self { queue, format, least, steps: false }
-    }
-
-    /// The same log with answers and progress: what `--json` of an ad-hoc verb prints.
-    #[must_use]
-    pub fn with_steps(mut self) -> Self {
-        self.steps = true;
-        self
+        Self { queue, format, least }
     }
 
     /// Where the program's own diagnostics go, so that they stand in the log like everything else.
@@ -57,9 +52,13 @@ impl Log {
 
 impl Sink for Log {
     fn event(&mut self, event: &Event) {
+        // Whoever reloads may have put the old file away.
+        if matches!(event, Event::ConfigReloaded { .. } | Event::ConfigRejected { .. }) {
+            self.queue.reopen();
+        }
         let matters = level(event).is_some_and(|level| level >= self.least);
         let line = match &mut self.format {
-            Format::Json if matters && (self.steps || !is_step(event)) => record::line(event),
+            Format::Json if matters && !is_step(event) => record::line(event),
             Format::Json => None,
             Format::Pretty(pretty) => pretty.line(event, self.least),
         };
@@ -133,6 +132,46 @@ impl Sink for Results {
     }
 }
 
+/// All records as they come, answers and progress too, to who waits for them. Loses none, and so waits for the reader: it
+/// belongs on a thread of its own.
+pub struct Lines {
+    out: BufWriter<Box<dyn Write + Send>>,
+    result: io::Result<()>,
+    written: Written,
+}
+
+impl Lines {
+    /// Records that go to a stream, and the handle that tells how it went.
+    pub fn new(out: Box<dyn Write + Send>) -> (Self, Written) {
+        let written = Output::Stream(Box::new(io::sink())).written();
+        (Self { out: BufWriter::new(out), result: Ok(()), written: written.clone() }, written)
+    }
+
+    /// Does something to the stream unless it failed before.
+    fn attempt(&mut self, act: impl FnOnce(&mut dyn Write) -> io::Result<()>) {
+        if self.result.is_ok() {
+            self.result = act(&mut self.out);
+        }
+    }
+}
+
+impl Sink for Lines {
+    fn event(&mut self, event: &Event) {
+        if let Some(record) = record::line(event) {
+            self.attempt(|out| writeln!(out, "{record}"));
+        }
+    }
+
+    fn told(&mut self) {
+        self.attempt(|out| out.flush());
+    }
+
+    fn close(&mut self) {
+        self.told();
+        self.written.set(std::mem::replace(&mut self.result, Ok(())));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
@@ -144,13 +183,10 @@ mod tests {
         sink::testing::{self, Paper},
     };
 
-    fn log(least: Level, steps: bool, events: &[Event]) -> String {
+    fn log(least: Level, events: &[Event]) -> String {
         let paper = Paper::default();
         let queue = Queue::start(paper.writer(), Counter::default()).unwrap();
         let mut log = Log::new(queue, Format::Json, least);
-        if steps {
-            log = log.with_steps();
-        }
         for event in events {
             log.event(event);
         }
@@ -170,7 +206,7 @@ mod tests {
 
     #[test]
     fn the_log_has_one_object_a_line_and_no_steps() {
-        let text = log(Level::Info, false, &testing::all());
+        let text = log(Level::Info, &testing::all());
         let events = events(&text);
         assert_eq!(events.len(), 19);
         assert!(!events.iter().any(|event| event == "answer" || event == "progress"));
@@ -181,8 +217,12 @@ mod tests {
 
     #[test]
     fn an_ad_hoc_verb_tells_the_steps_too() {
-        let text = log(Level::Info, true, &testing::notices());
-        let events = events(&text);
+        let paper = Paper::default();
+        let (mut lines, written) = Lines::new(paper.writer());
+        testing::notices().iter().for_each(|event| lines.event(event));
+        lines.close();
+        written.result().unwrap();
+        let events = events(&paper.text());
         assert!(
             events.iter().any(|event| event == "answer") && events.iter().any(|event| event == "progress")
         );
@@ -190,7 +230,7 @@ mod tests {
 
     #[test]
     fn the_level_leaves_out_what_matters_less() {
-        let text = log(Level::Error, false, &testing::all());
+        let text = log(Level::Error, &testing::all());
         assert_eq!(events(&text), ["run_finished", "config_rejected", "diagnostic"]);
     }
 

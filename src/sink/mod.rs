@@ -1,6 +1,7 @@
 //! The readers of events: metrics, logs, console, result files, history. None knows a kind, the scheduler, or another
 //! reader, and none may keep the hub waiting for a slow peer.
 
+pub mod aside;
 pub mod console;
 pub mod escape;
 pub mod file;

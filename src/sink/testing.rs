@@ -3,13 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use serde_json::json;
 
 use crate::{
     diagnostic::{Place, Report, Source},
     event::{Event, Finished, JobRef, Judged},
     meter::Registry,
-    outcome::{Cause, Close, HostState, Notice, Reason, Sample, Samples, Verdict},
+    outcome::{Cause, Close, Detail, HostRecord, HostState, Notice, Reason, Sample, Samples, Verdict},
 };
 
 /// 2026-11-23 12:00:00 UTC.
@@ -73,8 +72,26 @@ pub fn finished(name: &str, kind: &'static str, verdict: Verdict) -> Finished {
         attempts: 1,
         samples: vec![samples],
         expectations: vec![judged],
-        detail: serde_json::Value::Null,
+        detail: Detail::default(),
     }
+}
+
+/// A record of two hosts.
+pub fn hosts() -> Detail {
+    let alive = HostRecord {
+        host: "10.0.2.2".into(),
+        state: "alive",
+        evidence: Some("echo"),
+        rtt: Some(0.0002),
+        ..HostRecord::default()
+    };
+    let silent = HostRecord {
+        host: "10.0.2.3".into(),
+        state: "silent",
+        reason: Some("timeout"),
+        ..HostRecord::default()
+    };
+    Detail::Hosts(Arc::new(vec![alive, silent]))
 }
 
 /// A finished run as an event.
@@ -155,7 +172,7 @@ pub fn all() -> Vec<Event> {
     both.samples[0].family = Some("ipv4");
     both.samples.push(Samples { family: Some("ipv6"), values: both.samples[0].values.clone() });
     both.expectations[0].family = Some("ipv6");
-    both.detail = json!({ "hosts": [{ "host": "10.0.2.2", "state": "alive" }] });
+    both.detail = hosts();
     let mut events = vec![
         Event::Started { jobs: vec![check.clone(), service.clone()] },
         Event::JobAdded { job: check.clone() },

@@ -107,6 +107,11 @@ pub fn ignore_write_signals() {
     set(Signal::SIGXFSZ, SigHandler::SigIgn);
 }
 
+/// Ignores SIGHUP until somebody catches it: it asks for a reload, and must not end a daemon that is only starting.
+pub fn ignore_hangup() {
+    set(Signal::SIGHUP, SigHandler::SigIgn);
+}
+
 /// Gives these and the signals that end a program their usual meaning again, for a program that this process becomes:
 /// from here on none is caught by a runtime that no longer listens.
 pub fn restore_for_program() {

@@ -25,8 +25,16 @@ mod joblimits;
 // The JSON schema is current and holds what we show.
 mod schema;
 
+// The built program stopped, frozen, restarted, and under clocks that somebody sets.
+mod clocks;
 // The daemon as a whole: what a scrape shows, what a reload changes, what a drain says.
 mod daemon;
+// Files that change, and what the daemon takes of them by itself.
+mod watch;
+// Reloads that must change nothing, and reloads at bad moments.
+mod broken;
+// What a reload would change, asked of the daemon.
+mod plans;
 // Each numbered case has a test that names it.
 mod cases;
 // Documents that are made from the code are current.
@@ -37,6 +45,8 @@ mod engine;
 mod examples;
 // A network that lies and fails, and what the built program makes of it.
 mod falsenet;
+// System calls that fail, and limits on files, threads and memory.
+mod hostile;
 // Pings and sweeps against real kernels, forged answers and broken networks.
 mod icmp;
 // The twelve one-liners, each against a real program that is not ours.
@@ -57,6 +67,8 @@ mod scene;
 mod sinks;
 // What survives a restart, and disks that fail.
 mod state;
+// Output that nobody reads, closed, full, held or renamed.
+mod stuck;
 // Forward, echo and exchange over real sockets of this machine.
 mod streams;
 // The house rules: heads, sizes, imports, closed sets, one job file a kind.

@@ -16,7 +16,7 @@ use netjobs::{
         Level, Sink,
         file::Output,
         history::History,
-        json::{Format, Log, Results},
+        json::{Format, Lines, Log, Results},
         junit::Junit,
         metrics::Metrics,
         pump,
@@ -125,13 +125,14 @@ async fn promtool_is_silent_and_the_whole_table_is_there() {
     assert!(!text.contains("job=\""), "the label is `job_name`");
 }
 
+/// Fault case 68: labels, messages and records with all that a peer or a file may put into them.
 #[tokio::test]
 async fn case_68_hostile_labels_and_messages_leave_every_sink_whole() {
     let (log, xml, tap, results) = (Paper::default(), Paper::default(), Paper::default(), Paper::default());
     let mut run = testing::finished("hostile", "exchange", Verdict::Failed);
     run.job = hostile_job();
     run.message = Some(hostile());
-    run.detail = serde_json::json!({ "answer": hostile() });
+    run.detail = serde_json::json!({ "answer": hostile() }).into();
     let queue = Queue::start(log.writer(), Counter::default()).unwrap();
     let history = History::new();
     let (junit, xml_written) = Junit::new(Output::Stream(xml.writer()), &hostile(), Units::default());
@@ -169,16 +170,17 @@ async fn every_line_of_the_log_is_what_the_schema_says() {
     let validator = jsonschema::validator_for(&schema).unwrap();
     let paper = Paper::default();
     let queue = Queue::start(paper.writer(), Counter::default()).unwrap();
-    let log = Log::new(queue, Format::Json, Level::Debug).with_steps();
+    let log = Log::new(queue, Format::Json, Level::Debug);
     log.diagnostics().say(Level::Warn, "the disk is full");
-    tell(testing::all(), vec![Box::new(log)]).await;
+    let (lines, _) = Lines::new(paper.writer());
+    tell(testing::all(), vec![Box::new(lines), Box::new(log)]).await;
     let mut count = 0;
     for line in paper.text().lines() {
         let record = serde_json::from_str(line).unwrap();
         assert!(validator.is_valid(&record), "{line}");
         count += 1;
     }
-    assert_eq!(count, 21);
+    assert_eq!(count, 20 + 19, "20 records, of which two are steps, and a diagnostic in the log");
 }
 
 #[tokio::test]

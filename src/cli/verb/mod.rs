@@ -36,11 +36,7 @@ use crate::{
     meter::{Counter, Registry},
     outcome::{Reason, Verdict},
     run::{Mode, Set},
-    sink::{
-        self, Level, Sink, console,
-        json::{Format, Log},
-        queue::Queue,
-    },
+    sink::{self, Sink, console, json::Lines},
     sys::{limits::OpenFiles, rights},
 };
 
@@ -192,29 +188,35 @@ fn try_work(job: Job, json: bool, color: Color, stdout: Stdout, state: Option<&P
     let state = session::open_state(state, Counter::default())?;
     let name = job.name.clone();
     let is_wait = job.room.facts().name == WAIT;
-    let sink: Box<dyn Sink> = if json {
-        let out = if is_stdout_taken { sink::stderr() } else { sink::stdout() };
-        let queue = Queue::start(out, Counter::default())
-            .map_err(|error| out::fail(Code::Failed, format_args!("start a thread: {error}")))?;
-        Box::new(Records(Log::new(queue, Format::Json, Level::Debug).with_steps()))
+    let (sink, written): (Box<dyn Sink>, _) = if json {
+        let (lines, written) = Lines::new(if is_stdout_taken { sink::stderr() } else { sink::stdout() });
+        (Box::new(Records(lines)), Some(written))
     } else {
-        Box::new(session::console(console::Mode::Verb, color, is_stdout_taken))
+        (Box::new(session::console(console::Mode::Verb, color, is_stdout_taken)), None)
     };
+    let (sinks, readers) = session::aside(vec![sink])?;
     let session = Session {
         set: Set { jobs: vec![job], left_out: vec![] },
         loader: None,
         mode: Mode::AdHoc,
-        sinks: vec![sink],
+        sinks,
         shared: Shared::with_state(Registry::new(SERIES), state),
         dropped: Counter::default(),
+        readers,
         grace: GRACE,
         drain_idle: DRAIN_IDLE,
     };
     let summary = session::block_on(&runtime, session)?;
     let timed_out = summary.jobs.get(name.as_str()) == Some(&(Verdict::Failed, Some(Reason::Timeout)));
-    Ok(match summary.exit_code() {
+    let code = match summary.exit_code() {
         Code::Failed if is_wait && timed_out => Code::TimedOut,
         code => code,
+    };
+    let failed = written.and_then(|written| written.result().err());
+    // A failed write does not hide why the run itself ended as it did.
+    Ok(match failed.map(|error| out::fail(Code::Failed, error)) {
+        Some(failed) if code == Code::Passed => failed,
+        _ => code,
     })
 }
 

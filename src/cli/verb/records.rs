@@ -2,12 +2,11 @@
 
 use crate::{
     event::Event,
-    sink::{Sink, json::Log},
+    sink::{Sink, json::Lines},
 };
 
-/// A log that hears only of the job.
-#[derive(Debug)]
-pub struct Records(pub Log);
+/// Records that are of the job alone.
+pub struct Records(pub Lines);
 
 impl Sink for Records {
     fn event(&mut self, event: &Event) {

@@ -59,7 +59,7 @@ pub(super) async fn run(spec: &Echo, cx: &Context) -> Result<Outcome, Error> {
             let Some(port) = Port::of(listener.socket()) else {
                 let descriptors = service.shared.descriptors.clone();
                 let door = Door(service);
-                return accept::accept(listener.socket(), &door, &descriptors, Full::Wait, &stop).await;
+                return accept::accept(&listener, &door, &descriptors, Full::Wait, &stop).await;
             };
             datagrams.serve(port, &listener.address, &stop).await
         });
@@ -113,13 +113,14 @@ struct Door(Arc<Service>);
 impl Host for Door {
     const DESCRIPTORS: u64 = 1;
 
-    async fn welcome(&self, client: Accepted, hold: Hold) {
+    async fn welcome(&self, client: Accepted, hold: Hold, stop: &CancellationToken) -> Option<Accepted> {
         let service = self.0.clone();
-        let mut open = service.books.open(client.peer, "copy");
-        // It may be that the job is cancelled while this one waits for its turn.
-        open.expect(Close::Drained);
-        let Ok(slot) = service.slots.clone().acquire_owned().await else { return };
-        open.expect(Close::Bug);
+        let slot = tokio::select! {
+            biased;
+            slot = service.slots.clone().acquire_owned() => slot.ok()?,
+            () = stop.cancelled() => return Some(client),
+        };
+        let open = service.books.open(client.peer, "copy");
         let seat = service.shared.workers.seat();
         let handle = (*seat).clone();
         let carry = async move {
@@ -132,15 +133,16 @@ impl Host for Door {
             open.end(end);
         };
         self.0.tasks.spawn_on(carry, &handle);
+        None
     }
 
     fn warn(&self, message: String) {
         self.0.books.warn(message);
     }
 
-    fn turn_away(&self, client: Accepted) {
+    fn turn_away(&self, client: Accepted, close: Close) {
         let open = self.0.books.open(client.peer, "copy");
         drop(client);
-        open.close(Close::Resources);
+        open.close(close);
     }
 }

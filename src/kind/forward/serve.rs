@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Forward, OnAbort, OnFull, carry,
@@ -75,7 +75,7 @@ pub(super) async fn run(spec: &Forward, cx: &Context) -> Result<Outcome, Error> 
             } else {
                 let descriptors = service.connector.shared.descriptors.clone();
                 let door = Door { service, route };
-                accept::accept(listener.socket(), &door, &descriptors, full, &stop).await
+                accept::accept(&listener, &door, &descriptors, full, &stop).await
             }
         });
     }
@@ -176,34 +176,35 @@ impl Host for Door {
     /// Its own and its upstream's.
     const DESCRIPTORS: u64 = 2;
 
-    async fn welcome(&self, client: Accepted, hold: Hold) {
+    async fn welcome(&self, client: Accepted, hold: Hold, stop: &CancellationToken) -> Option<Accepted> {
         let peer = client.peer;
-        let mut open = self.service.books.open(peer, "copy");
         if let Err(close) = self.service.admits(&peer) {
-            drop(client);
-            return open.close(close);
+            self.turn_away(client, close);
+            return None;
         }
-        // It may be that the job is cancelled while this one waits for its turn.
-        open.expect(Close::Drained);
         let known = (!self.service.proxy.accepts()).then_some(&peer);
-        let slot = match self.service.gate.enter(known).await {
-            Ok(slot) => slot,
-            Err(close) => {
-                drop(client);
-                return open.close(close);
-            }
+        let slot = tokio::select! {
+            biased;
+            slot = self.service.gate.enter(known) => slot,
+            () = stop.cancelled() => return Some(client),
         };
-        open.expect(Close::Bug);
-        carry::start(&self.service, &self.route, client, open, (slot, hold));
+        match slot {
+            Ok(slot) => {
+                let open = self.service.books.open(peer, "copy");
+                carry::start(&self.service, &self.route, client, open, (slot, hold));
+            }
+            Err(close) => self.turn_away(client, close),
+        }
+        None
     }
 
     fn warn(&self, message: String) {
         self.service.books.warn(message);
     }
 
-    fn turn_away(&self, client: Accepted) {
+    fn turn_away(&self, client: Accepted, close: Close) {
         let open = self.service.books.open(client.peer, "copy");
         drop(client);
-        open.close(Close::Resources);
+        open.close(close);
     }
 }

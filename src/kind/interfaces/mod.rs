@@ -113,7 +113,7 @@ mod tests {
         let (outcome, _) = run("{ select: lo, family: 4 }").await;
         assert_eq!(outcome.verdict, Verdict::Passed);
         assert_eq!(outcome.samples[0].find("count"), Some(&Sample::Count(1)));
-        let first = &outcome.detail["interfaces"][0]["addresses"][0];
+        let first = &outcome.detail.value()["interfaces"][0]["addresses"][0];
         assert_eq!(first["network"], "127.0.0.0/8");
         assert_eq!(first["last_address"], "127.255.255.255");
     }

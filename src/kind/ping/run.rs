@@ -51,7 +51,7 @@ fn outcome(ping: &Ping, tallies: &[Tally]) -> Outcome {
     let worst = tallies.iter().max_by_key(|tally| tally.lost + tally.unsent);
     outcome.reason = worst.and_then(Tally::commonest);
     let messages: Vec<_> = tallies.iter().filter_map(Tally::message).collect();
-    outcome.detail = detail(tallies);
+    outcome.detail = detail(tallies).into();
     outcome.message = (!messages.is_empty()).then(|| messages.join("; "));
     outcome
 }

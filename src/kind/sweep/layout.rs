@@ -1,7 +1,7 @@
 //! Which hosts a sweep has, and the number of each. Pure but for the names of interfaces; what the entries of a file stand
 //! for is found out by `hosts`.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use super::spec::Shard;
 use crate::{net::icmp::Peer, value::AddressSet};
@@ -66,6 +66,11 @@ impl Layout {
         self.shard.number(among_all).and_then(|number| u32::try_from(number).ok())
     }
 
+    /// The interfaces of hosts behind a zone, by number, with their names.
+    pub(super) fn zones(&self) -> BTreeMap<u32, String> {
+        self.scoped.iter().map(|peer| (peer.scope, zone(peer.scope))).collect()
+    }
+
     /// The addresses as ranges, and each host behind a zone as one of its own.
     pub(super) fn ranges(&self) -> impl Iterator<Item = (IpAddr, IpAddr)> + '_ {
         self.set.ranges().chain(self.scoped.iter().map(|peer| (peer.address, peer.address)))
@@ -107,11 +112,14 @@ impl Layout {
 pub(super) fn name(peer: Peer) -> String {
     match peer.scope {
         0 => peer.address.to_string(),
-        scope => match nix::net::if_::if_indextoname(scope) {
-            Ok(zone) => format!("{}%{}", peer.address, zone.to_string_lossy()),
-            Err(_) => format!("{}%{scope}", peer.address),
-        },
+        scope => format!("{}%{}", peer.address, zone(scope)),
     }
+}
+
+/// The name of an interface; its number where it is gone.
+fn zone(scope: u32) -> String {
+    let name = nix::net::if_::if_indextoname(scope);
+    name.map_or_else(|_| scope.to_string(), |name| name.to_string_lossy().into_owned())
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod layout;
 mod memory;
 #[doc(hidden)]
 pub mod order;
+mod record;
 pub mod spec;
 mod stations;
 mod tell;
@@ -137,10 +138,11 @@ impl Kind for Sweep {
         self.say_how_long(cx, &hosts);
         let mut drive = Drive::new(self, cx, &hosts)?;
         let method = self.ask(cx, &mut drive).await?;
-        let outcome = tell::outcome(self, cx, &hosts, &drive, method);
+        let (outcome, told) = tell::outcome(self, cx, &hosts, &drive, method);
         // What was found is kept by now.
         drive.end();
-        Ok(outcome)
+        let Drive { findings, near, .. } = drive;
+        Ok(outcome.with_detail(record::detail(hosts, findings, near.seen, told)))
     }
 }
 

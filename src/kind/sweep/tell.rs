@@ -1,8 +1,6 @@
-//! What a sweep tells: samples, series, notices of changed hosts, and the record of hosts.
+//! What a sweep tells: samples, series, notices of changed hosts. The record of hosts is `record`'s.
 
 use std::collections::BTreeMap;
-
-use serde_json::{Value, json};
 
 use super::{
     CHANGES, HOSTS, LOCAL_DROPS, PACKETS, Sweep,
@@ -11,13 +9,13 @@ use super::{
     hosts::{Hosts, Unresolved},
     layout::name,
     memory::{Change, Memory},
+    record::Told,
     spec::{Method, Telling},
     stations,
 };
 use crate::{
     context::Context,
-    net::neighbour::Mac,
-    outcome::{HostState, Notice, Outcome, Reason, Samples, seconds},
+    outcome::{HostState, Notice, Outcome, Reason, Samples},
 };
 
 /// Up to this many hosts, the first sweep names the dead as well as the living.
@@ -37,8 +35,14 @@ struct Counts {
     vanished: u64,
 }
 
-/// Makes the outcome, and tells sinks and memory.
-pub(super) fn outcome(sweep: &Sweep, cx: &Context, hosts: &Hosts, drive: &Drive, method: Method) -> Outcome {
+/// Makes the outcome but for its record, tells sinks and memory, and says which hosts the record names.
+pub(super) fn outcome(
+    sweep: &Sweep,
+    cx: &Context,
+    hosts: &Hosts,
+    drive: &Drive,
+    method: Method,
+) -> (Outcome, Told) {
     let findings = &drive.findings;
     let found = findings.iter().map(|(index, finding)| (index, finding.state()));
     let (changes, memory) = Memory::update(cx.recall(), method, hosts, found, sweep.confirm.0);
@@ -61,9 +65,9 @@ pub(super) fn outcome(sweep: &Sweep, cx: &Context, hosts: &Hosts, drive: &Drive,
     if sweep.report != Telling::None {
         notice(cx, hosts, findings, &changes);
     }
-    let mut outcome = Outcome::passed(samples).with_detail(detail(hosts, drive, &told));
+    let mut outcome = Outcome::passed(samples);
     (outcome.reason, outcome.message) = summary(cx, hosts, drive);
-    outcome
+    (outcome, told)
 }
 
 /// The outcome of a sweep that was ended before it knew its hosts.
@@ -108,15 +112,15 @@ fn meter(cx: &Context, counts: &Counts, drive: &Drive) {
     meters.counter(&LOCAL_DROPS, &[]).add(drive.local_drops);
 }
 
-/// The numbers of the hosts that the record names.
-fn told(sweep: &Sweep, cx: &Context, hosts: &Hosts, changes: &[Change]) -> Vec<u32> {
+/// Which hosts the record names.
+fn told(sweep: &Sweep, cx: &Context, hosts: &Hosts, changes: &[Change]) -> Told {
     let all = hosts.count();
     let print_all = cx.is_ad_hoc() && all as usize <= PRINT_ALL_UP_TO;
     match sweep.report {
-        Telling::None => vec![],
-        Telling::All => (0..all).collect(),
-        Telling::Changes if print_all => (0..all).collect(),
-        Telling::Changes => worth_telling(changes).map(|change| change.index).collect(),
+        Telling::None => Told::These(vec![]),
+        Telling::All => Told::All,
+        Telling::Changes if print_all => Told::All,
+        Telling::Changes => Told::These(worth_telling(changes).map(|change| change.index).collect()),
     }
 }
 
@@ -136,37 +140,6 @@ fn notice(cx: &Context, hosts: &Hosts, findings: &Findings, changes: &[Change]) 
             rtt: findings.rtt(change.index),
         });
     }
-}
-
-/// `hosts: [{ host, state, evidence | reason, rtt, mac, duplicates }]`, ascending by address; round trips in seconds.
-/// `mac` is there for hosts of this machine's own links, `duplicates` where other stations claim the address, too.
-fn detail(hosts: &Hosts, drive: &Drive, told: &[u32]) -> Value {
-    let mut list: Vec<_> = told.iter().filter_map(|index| record(hosts, drive, *index)).collect();
-    if !told.is_empty() {
-        let unresolved = hosts.unresolved.iter();
-        list.extend(unresolved.map(|Unresolved { name, reason, .. }| {
-            json!({ "host": name, "state": HostState::Silent.as_str(), "reason": reason.as_str() })
-        }));
-    }
-    json!({ "hosts": list })
-}
-
-/// `None` where its state is not known.
-fn record(hosts: &Hosts, drive: &Drive, index: u32) -> Option<Value> {
-    let finding = drive.findings.get(index);
-    let mut record = json!({ "host": name(hosts.peer(index)), "state": finding.state()?.as_str() });
-    let key = if finding.is_alive() { "evidence" } else { "reason" };
-    record[key] = finding.why().into();
-    if let Some(rtt) = drive.findings.rtt(index) {
-        record["rtt"] = seconds(rtt).into();
-    }
-    if let Some(seen) = drive.near.seen.get(&index) {
-        record["mac"] = seen.mac.to_string().into();
-        if !seen.others.is_empty() {
-            record["duplicates"] = seen.others.iter().map(Mac::to_string).collect();
-        }
-    }
-    Some(record)
 }
 
 /// The commonest reason of those that were not found alive, and a sentence: how far a sweep came that was cut short, and

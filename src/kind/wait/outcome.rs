@@ -20,8 +20,8 @@ pub(super) fn of(watches: &[Watch], started: Instant, cancelled: bool) -> Outcom
     families.dedup();
     let mut outcome = Outcome::passed(Samples::default());
     outcome.samples = families.into_iter().map(|family| samples(watches, family, started)).collect();
-    outcome.detail =
-        json!({ "endpoints": watches.iter().map(|watch| record(watch, started)).collect::<Vec<_>>() });
+    let endpoints: Vec<_> = watches.iter().map(|watch| record(watch, started)).collect();
+    outcome.detail = json!({ "endpoints": endpoints }).into();
     if !missing.is_empty() {
         outcome.verdict = Verdict::Failed;
         outcome.reason = Some(if cancelled { Reason::Cancelled } else { Reason::Timeout });

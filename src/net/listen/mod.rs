@@ -6,7 +6,9 @@
 //! `[::]` listens on IPv4 too, whatever the sysctl `bindv6only` says. `0.0.0.0` and `[::]` with the same port go together
 //! where `0.0.0.0` comes first: then `[::]` is IPv6 alone. The other way round is refused with a sentence.
 
+mod foresee;
 mod own;
+mod returned;
 mod socket;
 mod unix;
 
@@ -78,6 +80,7 @@ pub enum Socket {
 #[derive(Debug)]
 struct Held {
     socket: Socket,
+    returned: returned::Returned,
     /// Removes the socket's file, if it is still ours.
     _file: Option<unix::Guard>,
 }
@@ -197,7 +200,9 @@ impl Pool {
                     format!("[::]:{port} listens on IPv4 too; write 0.0.0.0 before it, or leave it out");
                 return Err(io::Error::new(error.kind(), sentence));
             }
-            opened => Arc::new(Held { socket: opened?, _file: None }),
+            opened => {
+                Arc::new(Held { socket: opened?, returned: returned::Returned::default(), _file: None })
+            }
         };
         at.set_port(local(&socket.socket).map_or(port, |local| local.port()));
         enter(&mut held, Key::Ip(net, at), &socket);
@@ -216,7 +221,8 @@ impl Pool {
         } else {
             let (socket, file) =
                 unix::open(endpoint).map_err(|source| bind_error(address.clone(), source))?;
-            let socket = Arc::new(Held { socket, _file: file });
+            let returned = returned::Returned::default();
+            let socket = Arc::new(Held { socket, returned, _file: file });
             enter(&mut held, key, &socket);
             self.has_unix.store(true, Ordering::SeqCst);
             socket

@@ -10,6 +10,22 @@ use crate::sys::rights::{self, Right};
 
 /// Opens one address; `only_v6` where another socket has its IPv4 side.
 pub(super) fn open(net: Net, at: SocketAddr, only_v6: bool) -> io::Result<Socket> {
+    let socket = bound(net, at, only_v6)?;
+    match net {
+        Net::Tcp => {
+            socket.listen(BACKLOG)?;
+            Ok(Socket::Tcp(socket.into()))
+        }
+        Net::Udp => {
+            // A burst waits here until it is taken; the system cuts this to `net.core.rmem_max`, and no more is asked of it.
+            let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+            Ok(Socket::Udp(socket.into()))
+        }
+    }
+}
+
+/// A socket that has its address; of TCP nobody can connect to it yet.
+pub(super) fn bound(net: Net, at: SocketAddr, only_v6: bool) -> io::Result<socket2::Socket> {
     let (kind, protocol) = match net {
         Net::Tcp => (Type::STREAM, Protocol::TCP),
         Net::Udp => (Type::DGRAM, Protocol::UDP),
@@ -24,9 +40,6 @@ pub(super) fn open(net: Net, at: SocketAddr, only_v6: bool) -> io::Result<Socket
             socket.set_reuse_address(true)?;
             // Accepted connections inherit it.
             socket.set_tcp_nodelay(true)?;
-            rights::with(Right::NetBindService, || socket.bind(&at.into()))?;
-            socket.listen(BACKLOG)?;
-            Ok(Socket::Tcp(socket.into()))
         }
         Net::Udp => {
             // Tells the address that a datagram was sent to, so that the answer leaves from it.
@@ -36,12 +49,10 @@ pub(super) fn open(net: Net, at: SocketAddr, only_v6: bool) -> io::Result<Socket
             }
             // Tells with each datagram how many were dropped before it.
             setsockopt(&socket, sockopt::RxqOvfl, &1)?;
-            rights::with(Right::NetBindService, || socket.bind(&at.into()))?;
-            // A burst waits here until it is taken; the system cuts this to `net.core.rmem_max`, and no more is asked of it.
-            let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
-            Ok(Socket::Udp(socket.into()))
         }
     }
+    rights::with(Right::NetBindService, || socket.bind(&at.into()))?;
+    Ok(socket)
 }
 
 /// As many as the system allows; it cuts this to `net.core.somaxconn`.

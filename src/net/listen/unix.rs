@@ -42,18 +42,21 @@ pub(super) fn open(endpoint: &Endpoint) -> io::Result<(Socket, Option<Guard>)> {
     Ok((socket, guard))
 }
 
+/// The error that `open` would give now, as far as what stands at the path says it.
+pub(super) fn foresee(endpoint: &Endpoint) -> io::Result<()> {
+    match endpoint {
+        Endpoint::Unix(SocketPath::File(file)) => judge(file, Type::STREAM).map(drop),
+        Endpoint::Unixgram(SocketPath::File(file)) => judge(file, Type::DGRAM).map(drop),
+        // Such a name is free again with its socket.
+        endpoint => open(endpoint).map(drop),
+    }
+}
+
 fn bind_file(socket: &socket2::Socket, file: &Path, kind: Type) -> io::Result<Guard> {
-    let length = file.as_os_str().len();
-    if length > LONGEST_SOCKET_PATH {
-        return Err(refused(format!(
-            "the path has {length} bytes, and the system takes {LONGEST_SOCKET_PATH}"
-        )));
+    let folder = folder(file);
+    if judge(file, kind)? {
+        fs::remove_file(file)?;
     }
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if !folder.is_dir() {
-        return Err(refused(format!("there is no folder {}", folder.display())));
-    }
-    clear(file, kind)?;
     // The mode of the socket before bind(2) is the mode of its file, so that there is no moment with a wider one.
     fchmod(socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
     socket.bind(&SockAddr::unix(file)?)?;
@@ -64,10 +67,24 @@ fn bind_file(socket: &socket2::Socket, file: &Path, kind: Type) -> io::Result<Gu
     })
 }
 
-/// Makes way where a stale socket of ours stands.
-fn clear(file: &Path, kind: Type) -> io::Result<()> {
+fn folder(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Whether a stale socket of ours stands there and must go first; an error where a socket cannot be made.
+fn judge(file: &Path, kind: Type) -> io::Result<bool> {
+    let length = file.as_os_str().len();
+    if length > LONGEST_SOCKET_PATH {
+        return Err(refused(format!(
+            "the path has {length} bytes, and the system takes {LONGEST_SOCKET_PATH}"
+        )));
+    }
+    let folder = folder(file);
+    if !folder.is_dir() {
+        return Err(refused(format!("there is no folder {}", folder.display())));
+    }
     let found = match fs::symlink_metadata(file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         found => found?,
     };
     if found.file_type().is_symlink() {
@@ -83,14 +100,14 @@ fn clear(file: &Path, kind: Type) -> io::Result<()> {
     match probe.connect(&SockAddr::unix(file)?) {
         Err(error) if error.raw_os_error() == Some(libc::ECONNREFUSED) => {}
         // It was removed in this moment.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         _ => return Err(io::Error::from_raw_os_error(libc::EADDRINUSE)),
     }
     // Between the question and the answer another may have put its own socket there.
     if identity(&fs::symlink_metadata(file)?) != identity(&found) {
         return Err(io::Error::from_raw_os_error(libc::EADDRINUSE));
     }
-    fs::remove_file(file)
+    Ok(true)
 }
 
 fn refused(sentence: String) -> io::Error {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::table::Table;
 use crate::{
     event::Finished,
-    outcome::{Notice, Sample, Samples, Unit},
+    outcome::{Detail, HostList, Notice, Sample, Samples, Unit},
     sink::{
         escape::peer,
         units::{self, Units},
@@ -31,13 +31,15 @@ pub(super) fn answer(notice: &Notice) -> Option<String> {
 
 /// The tables of a run's record: hosts, interfaces, and any other list of records.
 pub(super) fn tables(run: &Finished, with_hosts: bool, units: &Units) -> Vec<Table> {
-    let Value::Object(detail) = &run.detail else { return vec![] };
+    let detail = match &run.detail {
+        Detail::Hosts(list) if with_hosts => return vec![hosts(&**list)],
+        Detail::Value(Value::Object(detail)) => detail,
+        _ => return vec![],
+    };
     let mut tables = vec![];
     for (key, value) in detail {
         let Value::Array(items) = value else { continue };
         match key.as_str() {
-            "hosts" if with_hosts => tables.push(hosts(items)),
-            "hosts" => {}
             "interfaces" => tables.push(interfaces(items)),
             _ => tables.extend(any(run.job.kind, items, units)),
         }
@@ -45,14 +47,13 @@ pub(super) fn tables(run: &Finished, with_hosts: bool, units: &Units) -> Vec<Tab
     tables
 }
 
-fn hosts(items: &[Value]) -> Table {
+fn hosts(list: &dyn HostList) -> Table {
     let mut table = Table::new(&["host", "state", "because", "rtt"]);
-    for item in items {
-        let because = item.get("evidence").filter(|evidence| !evidence.is_null());
-        let rtt = item["rtt"].as_f64().map(units::seconds).unwrap_or_default();
-        let because = text(because.unwrap_or(&item["reason"]));
-        table.rows.push(vec![text(&item["host"]), text(&item["state"]), because, rtt]);
-    }
+    list.each(&mut |host| {
+        let because = host.evidence.or(host.reason).unwrap_or_default();
+        let rtt = host.rtt.map(units::seconds).unwrap_or_default();
+        table.rows.push(vec![peer(&host.host).into_owned(), host.state.into(), because.into(), rtt]);
+    });
     table
 }
 
@@ -93,7 +94,7 @@ fn any(kind: &str, items: &[Value], units: &Units) -> Option<Table> {
 /// A line for each plain entry of the record, and one for each set of measurements.
 pub(super) fn lines(run: &Finished, units: &Units) -> Vec<String> {
     let mut lines = match &run.detail {
-        Value::Object(detail) => entries(run, detail),
+        Detail::Value(Value::Object(detail)) => entries(run, detail),
         _ => vec![],
     };
     for set in &run.samples {

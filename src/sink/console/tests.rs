@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    outcome::{Cause, Measure, Reason, Sample, Samples, Unit},
+    outcome::{Cause, Detail, Measure, Reason, Sample, Samples, Unit},
     sink::testing::{self, Paper, job, noon},
 };
 
@@ -30,10 +30,10 @@ fn verb(events: impl IntoIterator<Item = Event>) -> (String, String) {
     show(Mode::Verb, Look::default(), events)
 }
 
-fn finished(kind: &'static str, samples: &[(&'static str, Sample)], detail: serde_json::Value) -> Event {
+fn finished(kind: &'static str, samples: &[(&'static str, Sample)], detail: impl Into<Detail>) -> Event {
     let mut run = testing::finished(kind, kind, Verdict::Passed);
     run.samples = vec![Samples { family: None, values: samples.to_vec() }];
-    run.detail = detail;
+    run.detail = detail.into();
     Event::RunFinished(Box::new(run))
 }
 
@@ -117,12 +117,8 @@ fn ping_prints_a_line_an_answer_and_a_summary() {
 
 #[test]
 fn a_sweep_shows_its_hosts_once_and_then_what_changed() {
-    let detail = json!({ "hosts": [
-        { "host": "10.0.2.2", "state": "alive", "evidence": "echo", "rtt": 0.0002 },
-        { "host": "10.0.2.3", "state": "silent", "reason": "timeout", "rtt": null },
-    ] });
     let samples = [("targets", Sample::Count(2)), ("alive", Sample::Count(1)), ("dead", Sample::Count(1))];
-    let run = || finished("sweep", &samples, detail.clone());
+    let run = || finished("sweep", &samples, testing::hosts());
     let (out, err) =
         verb([testing::notices().swap_remove(4), run(), testing::notices().swap_remove(1), run()]);
     let wanted = "\

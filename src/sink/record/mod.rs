@@ -11,13 +11,13 @@ use serde::Serialize;
 
 use super::{
     Level,
-    escape::{self, Clean, peer, sentence},
+    escape::{self, peer, sentence},
 };
 use crate::{
     event::{Event, Finished, JobRef},
     outcome::{HostState, Notice, Reason, Verdict, seconds},
 };
-use parts::{Expectations, Labels, Mistakes, Names, Sets, rounded};
+use parts::{Expectations, Labels, Mistakes, Names, Recorded, Sets, rounded};
 
 /// The record of an event as one line, with the time of now; `None` where an event is no record.
 pub fn line(event: &Event) -> Option<String> {
@@ -36,9 +36,10 @@ pub fn line_at(event: &Event, time: Timestamp) -> Option<String> {
         Event::JobReady { job, addresses } => {
             start("job_ready").job(job, None).put("addresses", addresses.as_slice())
         }
-        Event::RunFinished(run) => {
-            start("run_finished").job(&run.job, Some(&run.run_id)).run(run).put("detail", Clean(&run.detail))
-        }
+        Event::RunFinished(run) => start("run_finished")
+            .job(&run.job, Some(&run.run_id))
+            .run(run)
+            .put("detail", Recorded(&run.detail)),
         Event::RunSkipped { job, scheduled, cause, count } => start("run_skipped")
             .job(job, Some(&format!("{}@{scheduled}", job.name)))
             .put("scheduled", instant(*scheduled))

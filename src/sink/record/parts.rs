@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde::{
+    Serialize, Serializer,
+    ser::{SerializeMap, SerializeSeq},
+};
 use serde_json::Value;
 
 use crate::{
     diagnostic::{Diagnostic, Place, Report, Severity},
     event::{JobRef, Judged},
-    outcome::{Sample, Samples},
-    sink::escape::{peer, sentence},
+    outcome::{Detail, HostList, HostRecord, Sample, Samples},
+    sink::escape::{Clean, peer, sentence},
 };
 
 /// A job's labels as an object.
@@ -26,6 +29,12 @@ pub(super) struct Expectations<'a>(pub(super) &'a [Judged]);
 
 /// Names of jobs.
 pub(super) struct Names<'a>(pub(super) &'a [Arc<str>]);
+
+/// A kind's own record.
+pub(super) struct Recorded<'a>(pub(super) &'a Detail);
+
+/// Hosts, each written as it is told.
+struct Hosts<'a>(&'a dyn HostList);
 
 /// What is wrong with a set of jobs.
 pub(super) struct Mistakes<'a>(pub(super) &'a Report);
@@ -100,6 +109,29 @@ impl<'a> Expectation<'a> {
     fn of(judged: &'a Judged) -> Self {
         let Judged { name, family, wanted, measured, held } = judged;
         Self { name, family: *family, wanted, measured: measured.as_ref().map(Measured), held: *held }
+    }
+}
+
+impl Serialize for Recorded<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Detail::Value(value) => Clean(value).serialize(serializer),
+            Detail::Hosts(list) => serializer.collect_map([("hosts", Hosts(&**list))]),
+        }
+    }
+}
+
+impl Serialize for Hosts<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(None)?;
+        let mut done = Ok(());
+        self.0.each(&mut |host| {
+            if done.is_ok() {
+                done = list.serialize_element(&HostRecord { host: peer(&host.host), ..host });
+            }
+        });
+        done?;
+        list.end()
     }
 }
 

@@ -139,12 +139,13 @@ fn both_families_have_a_set_of_samples_each() {
     assert_eq!(serde_json::to_value(Sets(&sets)).unwrap(), wanted);
 }
 
+/// Fault case 68: what a peer made is escaped and cut.
 #[test]
 fn case_68_peers_bytes_are_escaped_and_cut_in_records() {
     let hostile = format!("\"\n\u{1b}[2J\u{202e}{}{}", char::REPLACEMENT_CHARACTER, "x".repeat(65_536));
     let mut run = testing::finished("a", "exchange", Verdict::Failed);
     run.message = Some(hostile.clone());
-    run.detail = json!({ "answer": hostile });
+    run.detail = json!({ "answer": hostile }).into();
     let record = read(&line(&Event::RunFinished(Box::new(run))).unwrap());
     check(&schema(), &record);
     for text in [&record["message"], &record["detail"]["answer"]] {

@@ -73,7 +73,8 @@ fn the_answer_to_an_echo_with_our_identifier_is_not_ours() {
 
 /// Hosts that the record calls alive.
 fn alive(outcome: &Outcome) -> BTreeSet<String> {
-    let hosts = outcome.detail["hosts"].as_array().unwrap();
+    let detail = outcome.detail.value();
+    let hosts = detail["hosts"].as_array().unwrap();
     let alive = hosts.iter().filter(|host| host["state"] == "alive");
     alive.map(|host| host["host"].as_str().unwrap().to_owned()).collect()
 }

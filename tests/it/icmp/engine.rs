@@ -96,7 +96,8 @@ fn round_trips_are_the_kernels_own_and_say_so() {
     for host in ["10.9.0.2", "fd09::2"] {
         let outcome = run::<Ping>(&ours, &format!("{{ host: '{host}', count: 20, interval: 5ms }}"));
         check(&outcome, &[("received", 20)]);
-        let source = outcome.detail["rtt_source"].as_object().unwrap().values().next().unwrap().clone();
+        let source =
+            outcome.detail.value()["rtt_source"].as_object().unwrap().values().next().unwrap().clone();
         // The first packets after stamps are switched on may lack them.
         assert!(source == "kernel" || source == "mixed", "{source}");
         let peer: IpAddr = host.parse().unwrap();
@@ -124,7 +125,8 @@ fn a_sweep_at_full_speed_does_not_spoil_its_round_trips() {
     let alone = number(&run::<Ping>(&ours, "{ host: 10.99.0.1, count: 50, interval: 2ms }"), "rtt_p50");
     let yaml = "{ targets: [10.99.0.0/20], edges: include, rate: max, passes: 1, report: all }";
     let outcome = run::<Sweep>(&ours, yaml);
-    let hosts = outcome.detail["hosts"].as_array().unwrap();
+    let detail = outcome.detail.value();
+    let hosts = detail["hosts"].as_array().unwrap();
     let mut rtts: Vec<_> = hosts.iter().filter_map(|host| host["rtt"].as_f64()).collect();
     rtts.sort_by(f64::total_cmp);
     assert_eq!(rtts.len(), 4096);
@@ -302,6 +304,32 @@ fn what_a_tiny_receive_buffer_lost_is_sent_again_in_both_families() {
         assert_eq!(ends, [(true, 200)].into(), "IPv6: {v6}");
         assert!(packets > 200 && drops > 0, "IPv6: {v6}, {packets} packets, {drops} drops");
     }
+}
+
+/// Who floods the buffer with answers that are none makes us lose some, and ask again; but not for ever.
+#[test]
+fn a_flood_of_forged_answers_makes_nobody_ask_more_than_four_times_as_often() {
+    const PROBES: u32 = 20;
+    let ours = Namespace::new();
+    let _responder = Responder::start(&ours, |request| {
+        // The filter in front of the buffer lets them in: the tag of the prober is right, the rest is not.
+        (0..400).map(|_| request.reply().with(|message| message[8] ^= 1).after(5)).collect()
+    });
+    let (ends, packets, drops) = ours.block_on(|| async {
+        let probers = Probers::default();
+        probers.start_with_buffer(false, 8 << 10).unwrap();
+        let mut session = probers.open(false, Options::new(Duration::from_millis(40))).await.unwrap();
+        let peer: IpAddr = [10, 9, 0, 2].into();
+        session.submit((0..PROBES).map(|index| Probe { index, peer: peer.into() }).collect()).await.unwrap();
+        let mut ends = vec![];
+        while ends.len() < PROBES as usize {
+            ends.extend(session.next().await.unwrap().into_iter().map(|event| event.what));
+        }
+        (ends, session.counts().packets(), session.counts().local_drops())
+    });
+    assert!(ends.iter().all(|what| matches!(what, What::Lost(_))), "{ends:?}");
+    assert!(drops > 0 && packets > u64::from(PROBES), "{packets} packets, {drops} drops");
+    assert!(packets <= u64::from(4 * PROBES + 30), "{packets} packets");
 }
 
 /// Case 36 of the sweep's list: a queue that is full now and then slows a sweep down and makes nobody dead.

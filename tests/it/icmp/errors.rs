@@ -5,7 +5,7 @@ use std::{process::Command, time::Duration};
 use netjobs::{
     context::testing::context,
     kind::{Kind, ping::Ping, sweep::Sweep},
-    outcome::{Notice, Outcome, Reason},
+    outcome::{Detail, Notice, Outcome, Reason},
 };
 
 use super::{check, count, notices, pair, responder::Responder, run, spec, try_run};
@@ -14,9 +14,11 @@ use crate::netns::Namespace;
 const HOSTS: [&str; 2] = ["10.9.0.2", "fd09::2"];
 
 /// The reasons that a record gives, host by host.
-fn reasons(outcome: &Outcome) -> Vec<&str> {
-    let hosts = outcome.detail["hosts"].as_array().unwrap();
-    hosts.iter().map(|host| host["reason"].as_str().unwrap_or("")).collect()
+fn reasons(outcome: &Outcome) -> Vec<&'static str> {
+    let Detail::Hosts(list) = &outcome.detail else { panic!("no hosts: {outcome:?}") };
+    let mut reasons = vec![];
+    list.each(&mut |host| reasons.push(host.reason.unwrap_or("")));
+    reasons
 }
 
 /// Asks one host for each type and code, of which each gets that error; checks what is made of them.

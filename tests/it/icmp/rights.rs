@@ -103,7 +103,7 @@ fn case_46_with_neither_the_sentence_names_the_cure_and_auto_asks_by_tcp() {
     let (result, recorder) = run_without::<Sweep>(&ours, RAW, "{ targets: [10.9.0.2] }");
     let outcome = result.unwrap();
     check(&outcome, &[("alive", 1), ("dead", 0)]);
-    assert_eq!(outcome.detail["hosts"][0]["evidence"], "tcp_refused");
+    assert_eq!(outcome.detail.value()["hosts"][0]["evidence"], "tcp_refused");
     assert!(notices(&recorder).iter().any(|notice| matches!(notice, Notice::Warning { .. })));
 }
 

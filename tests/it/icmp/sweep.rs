@@ -29,7 +29,8 @@ fn now() -> Instant {
 
 /// Hosts that the record calls alive.
 pub(super) fn alive(outcome: &Outcome) -> BTreeSet<String> {
-    let hosts = outcome.detail["hosts"].as_array().unwrap();
+    let detail = outcome.detail.value();
+    let hosts = detail["hosts"].as_array().unwrap();
     let alive = hosts.iter().filter(|host| host["state"] == "alive");
     alive.map(|host| host["host"].as_str().unwrap().to_owned()).collect()
 }
@@ -41,7 +42,8 @@ fn three_hosts_of_a_range_are_told_apart() {
     let yaml = "{ targets: [10.99.2.2-4], timeout: 300ms }";
     let outcome = run::<Sweep>(&ours, yaml);
     check(&outcome, &[("targets", 3), ("alive", 2), ("dead", 1), ("appeared", 0), ("vanished", 0)]);
-    let hosts = outcome.detail["hosts"].as_array().unwrap();
+    let detail = outcome.detail.value();
+    let hosts = detail["hosts"].as_array().unwrap();
     assert_eq!(hosts[0]["host"], "10.99.2.2");
     assert_eq!((&hosts[0]["state"], &hosts[0]["evidence"]), (&"alive".into(), &"echo".into()));
     assert!(hosts[0]["rtt"].as_f64().unwrap() > 0.0);
@@ -136,7 +138,8 @@ fn case_32_what_has_no_route_fails_alone_and_the_sweep_goes_on() {
     let outcome =
         run::<Sweep>(&ours, "{ targets: [10.9.0.2, 10.77.0.1, 10.9.0.255], timeout: 300ms, report: all }");
     check(&outcome, &[("targets", 3), ("alive", 1), ("dead", 2), ("unreachable", 2)]);
-    let hosts = outcome.detail["hosts"].as_array().unwrap();
+    let detail = outcome.detail.value();
+    let hosts = detail["hosts"].as_array().unwrap();
     let reasons: Vec<_> = hosts.iter().map(|host| host["reason"].as_str().unwrap_or("")).collect();
     assert_eq!(reasons, ["", "admin_prohibited", "no_route"]);
 }
@@ -206,7 +209,8 @@ fn a_tcp_sweep_finds_the_open_and_the_refusing() {
         format!("{{ targets: [10.99.0.1-3, 10.98.0.1], method: tcp/{port}, timeout: 300ms, report: all }}");
     let outcome = run::<Sweep>(&ours, &yaml);
     check(&outcome, &[("targets", 4), ("alive", 3), ("dead", 1), ("packets", 5)]);
-    let hosts = outcome.detail["hosts"].as_array().unwrap();
+    let detail = outcome.detail.value();
+    let hosts = detail["hosts"].as_array().unwrap();
     let words: Vec<_> =
         hosts.iter().map(|host| host.get("evidence").or(host.get("reason")).unwrap()).collect();
     assert_eq!(words, ["connect_timeout", "tcp_open", "tcp_refused", "tcp_refused"]);
@@ -289,7 +293,7 @@ fn changes_are_told_once_they_are_confirmed_and_counted_in_the_metrics() {
         matches!(notice, Notice::HostChanged { host, from: Some(HostState::Alive), to: HostState::Silent, why: "timeout", .. } if host == "10.99.5.1")
     });
     assert_eq!(vanished.count(), 1, "{said:?}");
-    assert_eq!(third.detail["hosts"].as_array().unwrap().len(), 1);
+    assert_eq!(third.detail.value()["hosts"].as_array().unwrap().len(), 1);
     let (fourth, _) = sweep(yaml);
     check(&fourth, &[("vanished", 0)]);
     let mut text = String::new();

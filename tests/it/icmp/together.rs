@@ -117,7 +117,7 @@ fn a_zone_that_is_not_there_is_told_as_that_and_fails_alone() {
         outcome.message.as_deref(),
         Some("1 of 2 hosts are dead: fe80::1%nosuch0 (no interface `nosuch0`)")
     );
-    assert_eq!(outcome.detail["hosts"][1]["reason"], "no_interface");
+    assert_eq!(outcome.detail.value()["hosts"][1]["reason"], "no_interface");
     let error = super::try_run::<Sweep>(&ours, "{ targets: ['fe80::1%nosuch0'] }").result.unwrap_err();
     assert_eq!(error.reason(), netjobs::outcome::Reason::NoInterface);
     assert!(error.hint().unwrap().contains("ip link"), "{error}");

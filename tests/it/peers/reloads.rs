@@ -32,7 +32,7 @@ impl Runner {
     fn start(host: &Host, jobs: &str, services: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("jobs.yaml"), jobs).unwrap();
-        let mut command = netjobs(&["run", &folder.path().display().to_string()]);
+        let mut command = netjobs(&["run", "--no-watch", &folder.path().display().to_string()]);
         command.stderr(Stdio::null());
         let mut running = host.start(command);
         (0..services).for_each(|_| drop(running.line_with("\"job_ready\"")));
@@ -164,6 +164,60 @@ fn a_reload_keeps_live_transfers() {
         }
     }
     drop(pairs);
+    assert_eq!(runner.running.end(Signal::SIGTERM), Some(0));
+}
+
+/// Case 37 of the forward's list: a client that waits for a place is served by the run that follows, and not broken off.
+#[test]
+fn a_client_that_waits_for_a_place_is_kept_by_a_reload() {
+    let host = Host::new();
+    let listener = host.listen("127.0.0.1:7000");
+    let jobs = |most: u32| {
+        format!(
+            "jobs:\n  - name: web\n    forward: {{ listen: 8800, to: 127.0.0.1:7000, max_connections: {most} }}\n"
+        )
+    };
+    let mut runner = Runner::start(&host, &jobs(1), 1);
+    for most in 2..12 {
+        let first = host.connect("127.0.0.1:8800");
+        let far = accept(&listener);
+        pass(&first, &far);
+        // The second fills the place where a client waits; the run after the reload has places of its own.
+        let mut more: Vec<_> = (0..most).map(|_| host.connect("127.0.0.1:8800")).collect();
+        runner.reload(&jobs(most), 1);
+        for _ in 0..most {
+            let mut far = accept(&listener);
+            far.write_all(b"y").unwrap();
+        }
+        for client in &mut more {
+            client.read_exact(&mut [0]).expect("it was kept and is served");
+        }
+        drop((first, far, more));
+        runner.reload(&jobs(1), 1);
+    }
+    assert_eq!(runner.running.end(Signal::SIGTERM), Some(0));
+}
+
+/// Case 37 of the forward's list: lists that are changed hold for who comes from then on.
+#[test]
+fn a_changed_list_acts_on_new_connections_only() {
+    let host = Host::new();
+    let listener = host.listen("127.0.0.1:7000");
+    let jobs = |deny: &str| {
+        format!("jobs:\n  - name: web\n    forward: {{ listen: 8800, to: 127.0.0.1:7000, deny: [{deny}] }}\n")
+    };
+    let mut runner = Runner::start(&host, &jobs("10.0.0.0/8"), 1);
+    let early = host.connect("127.0.0.1:8800");
+    let far = accept(&listener);
+    runner.reload(&jobs("127.0.0.0/8"), 1);
+    let mut late = host.connect("127.0.0.1:8800");
+    assert!(late.read(&mut [0]).is_err(), "it is broken off");
+    pass(&early, &far);
+    pass(&far, &early);
+    runner.reload(&jobs("10.0.0.0/8"), 1);
+    let late = host.connect("127.0.0.1:8800");
+    pass(&late, &accept(&listener));
+    drop((early, far, late));
     assert_eq!(runner.running.end(Signal::SIGTERM), Some(0));
 }
 

@@ -159,7 +159,7 @@ fn a_selected_interface_is_told_with_its_networks() {
     namespace.sh("ip link add v0 type veth peer name w0; ip link set v0 up; ip addr add 10.0.0.1/31 dev v0");
     let (outcome, _) = namespace.block_on(|| run::<Interfaces>("{ select: v*, family: 4 }"));
     assert_eq!(outcome.verdict, Verdict::Passed);
-    let address = &outcome.detail["interfaces"][0]["addresses"][0];
+    let address = &outcome.detail.value()["interfaces"][0]["addresses"][0];
     assert_eq!(address["network"], "10.0.0.0/31");
     assert_eq!(address["last_address"], "10.0.0.1");
     for (name, value) in [("count", 1), ("up", 1), ("ipv4", 1), ("ipv6", 0)] {

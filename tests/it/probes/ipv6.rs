@@ -56,7 +56,7 @@ fn case_19_a_tentative_address_is_not_yet_one() {
         .sh("ip link add v0 type veth peer name v1; ip link set v0 up; ip addr add 2001:db8::1/64 dev v0");
     let outcome = look(&namespace, "{}");
     check(&outcome, &[("supported", true), ("global", false)]);
-    assert_eq!(outcome.detail["addresses"]["global"][0]["address"], "2001:db8::1");
+    assert_eq!(outcome.detail.value()["addresses"]["global"][0]["address"], "2001:db8::1");
 }
 
 #[test]

@@ -141,5 +141,5 @@ fn another_hosts_refusal_over_udp_is_never_missed() {
     here.link(&["10.6.0.1/24"], &there, &["10.6.0.2/24"]);
     // At the usual pace the other host would soon refuse no more, and its silence would look like an answer.
     let outcome = check_timeout(&here, "{ for: 'udp://10.6.0.2:9', timeout: 8s }", 8000, "port_unreachable");
-    assert_eq!(outcome.detail["endpoints"][0]["came"], false);
+    assert_eq!(outcome.detail.value()["endpoints"][0]["came"], false);
 }

@@ -154,7 +154,7 @@ async fn many_denied_sources_are_told_up_to_a_number() {
         service.stop.kill.cancel();
         service.end().await
     };
-    assert_eq!(outcome.detail["dropped_datagrams"]["denied"], 300);
+    assert_eq!(outcome.detail.value()["dropped_datagrams"]["denied"], 300);
 }
 
 /// Fault case 60: of many sources that push each other out only the first are told; all are counted.

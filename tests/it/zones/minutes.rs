@@ -18,7 +18,7 @@ pub(crate) struct Shape {
 /// A day of the calendar.
 pub(crate) struct Day {
     pub(crate) month: i64,
-    pub(crate) day: i64,
+    pub(crate) date: i64,
     /// How many the month has.
     pub(crate) length: i64,
     /// Sunday is 0.
@@ -46,7 +46,7 @@ pub(crate) const SHAPES: [Shape; 12] = [
         |day| day.weekday == 0,
     ),
     shape("*/7 1-3 * * *", true, |hour, minute| minute % 7 == 0 && (1..4).contains(&hour), |_| true),
-    shape("30 1 l * *", false, |hour, minute| (hour, minute) == (1, 30), |day| day.day == day.length),
+    shape("30 1 l * *", false, |hour, minute| (hour, minute) == (1, 30), |day| day.date == day.length),
     shape(
         "45 0 * * mon-fri",
         false,
@@ -60,13 +60,13 @@ pub(crate) const SHAPES: [Shape; 12] = [
         "10 2 1-7,30 * 0,5",
         false,
         |hour, minute| (hour, minute) == (2, 10),
-        |day| day.day < 8 || day.day == 30 || day.weekday % 5 == 0,
+        |day| day.date < 8 || day.date == 30 || day.weekday % 5 == 0,
     ),
     shape(
         "0 12,2 * 3,4,9-11 sun#l",
         false,
         |hour, minute| minute == 0 && (hour == 2 || hour == 12),
-        |day| day.weekday == 0 && day.day + 7 > day.length && matches!(day.month, 3 | 4 | 9..=11),
+        |day| day.weekday == 0 && day.date + 7 > day.length && matches!(day.month, 3 | 4 | 9..=11),
     ),
 ];
 
@@ -127,7 +127,7 @@ impl Calendar {
             let (year, month, day) = date(number);
             let next = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
             let length = days(next.0, next.1, 1) - days(year, month, 1);
-            Day { month, day, length, weekday: weekday_of(number) }
+            Day { month, date: day, length, weekday: weekday_of(number) }
         };
         let days = (first..first + 16).map(day).map(|day| bits(&|shape| (shape.day)(&day))).collect();
         Self { stars: bits(&|shape| shape.is_star), times: &TIMES, first, days }

@@ -179,7 +179,7 @@ impl Prober {
             let failure = self.flights.end(number, &mut state.list);
             let tainted = self.dropped.is_some_and(|dropped| known.sent <= dropped);
             match failure {
-                None if tainted && known.resends < state.options.resends => {
+                None if tainted && known.resends < state.options.resends && state.resends.take() => {
                     state.in_flight -= 1;
                     let probe = Probe { index: known.index, peer };
                     state.queue.push_front(Waiting { probe, resends: known.resends + 1 });

@@ -1,11 +1,14 @@
-//! Lines on their way to a file or pipe: a bounded queue and a thread of its own that writes it out. Whoever adds a line
+//! Lines of the log on their way to a file or pipe: a bounded queue and a thread of its own that writes it out. Whoever adds a line
 //! never waits; what does not fit, or cannot be written, is dropped and counted, line by line.
 //!
 //! A line that an error cut in two is finished first thing when the file takes bytes again, so that no reader ever sees
 //! half a record with another after it.
 
 use std::{
+    fs::{File, OpenOptions},
     io::{self, ErrorKind, Write},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
@@ -13,7 +16,7 @@ use std::{
 
 use crate::meter::Counter;
 
-/// So many bytes may wait.
+/// While fewer bytes wait, one more line may.
 const LIMIT: usize = 4 << 20;
 /// A buffer larger than this is given back after use.
 const KEPT: usize = 64 << 10;
@@ -36,6 +39,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     waiting: Vec<u8>,
+    reopen: bool,
     closed: bool,
     finished: bool,
 }
@@ -43,12 +47,27 @@ struct State {
 impl Queue {
     /// Starts the thread that writes to `out`; lines that are lost are counted in `dropped`.
     pub fn start(out: Box<dyn Write + Send>, dropped: Counter) -> io::Result<Self> {
-        let shared =
-            Arc::new(Shared { state: Mutex::default(), changed: Condvar::new(), dropped: dropped.clone() });
+        Self::run(Writer { out, file: None, rest: vec![], dropped })
+    }
+
+    /// The same for a file that may be reopened: `file` is what was opened under the path.
+    pub fn start_file(file: File, path: PathBuf, dropped: Counter) -> io::Result<Self> {
+        let named = Named { id: id(&file), path };
+        Self::run(Writer { out: Box::new(file), file: Some(named), rest: vec![], dropped })
+    }
+
+    fn run(mut writer: Writer) -> io::Result<Self> {
+        let dropped = writer.dropped.clone();
+        let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new(), dropped });
         let theirs = shared.clone();
-        let mut writer = Writer { out, rest: vec![], dropped };
         thread::Builder::new().name("netjobs-log".into()).spawn(move || writer.run(&theirs))?;
         Ok(Self(shared))
+    }
+
+    /// Opens the file anew, where it is one: lines that are not written yet go to what stands under its path now.
+    pub fn reopen(&self) {
+        self.0.lock().reopen = true;
+        self.0.changed.notify_all();
     }
 
     /// Adds a line, which has no line break in it, and sees to it that it is written.
@@ -60,8 +79,7 @@ impl Queue {
     /// Adds a line that may wait for others until `send`.
     pub fn add(&self, line: &str) {
         let mut state = self.0.lock();
-        let length = state.waiting.len();
-        if state.closed || (length > 0 && length + line.len() >= LIMIT) {
+        if state.closed || state.waiting.len() >= LIMIT {
             self.0.dropped.inc();
             return;
         }
@@ -93,12 +111,14 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for lines and swaps them into `batch`; false when the queue is closed and empty.
-    fn next(&self, batch: &mut Vec<u8>) -> bool {
-        let waits = |state: &mut State| state.waiting.is_empty() && !state.closed;
+    /// Waits for lines and swaps them into `batch`; whether the file is to be reopened before they are written, or `None`
+    /// when the queue is closed and empty.
+    fn next(&self, batch: &mut Vec<u8>) -> Option<bool> {
+        let waits = |state: &mut State| state.waiting.is_empty() && !state.closed && !state.reopen;
         let mut state = self.changed.wait_while(self.lock(), waits).unwrap_or_else(PoisonError::into_inner);
         std::mem::swap(&mut state.waiting, batch);
-        !batch.is_empty()
+        let reopen = std::mem::take(&mut state.reopen);
+        (reopen || !batch.is_empty()).then_some(reopen)
     }
 
     fn finish(&self) {
@@ -107,8 +127,26 @@ impl Shared {
     }
 }
 
+/// Opens a log file to be added to.
+pub fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
+}
+
+/// Tells a file from another that has its name later.
+fn id(file: &File) -> Option<(u64, u64)> {
+    file.metadata().ok().map(|known| (known.dev(), known.ino()))
+}
+
+/// A file by its name.
+struct Named {
+    path: PathBuf,
+    id: Option<(u64, u64)>,
+}
+
 struct Writer {
     out: Box<dyn Write + Send>,
+    /// What `out` is, where it may be reopened.
+    file: Option<Named>,
     /// The end of a line whose beginning is written.
     rest: Vec<u8>,
     dropped: Counter,
@@ -117,7 +155,10 @@ struct Writer {
 impl Writer {
     fn run(&mut self, shared: &Shared) {
         let mut batch = Vec::new();
-        while shared.next(&mut batch) {
+        while let Some(reopen) = shared.next(&mut batch) {
+            if reopen {
+                self.reopen();
+            }
             self.write(&batch);
             batch.clear();
             batch.shrink_to(KEPT);
@@ -126,6 +167,30 @@ impl Writer {
             self.dropped.inc();
         }
         shared.finish();
+    }
+
+    /// Goes on in what stands under the file's path now; where nothing can be opened there, in the old file.
+    fn reopen(&mut self) {
+        let Some(named) = &mut self.file else { return };
+        let file = match open(&named.path) {
+            Ok(file) => file,
+            Err(error) => {
+                // This is a line of the log, too; nobody holds the queue here.
+                tracing::warn!("open {}: {error}: the log goes on in the old file", named.path.display());
+                return;
+            }
+        };
+        let id = id(&file);
+        if id == named.id {
+            return;
+        }
+        named.id = id;
+        // A line that was cut ends where it began, or not at all.
+        let rest = std::mem::take(&mut self.rest);
+        if self.write_some(&rest) < rest.len() {
+            self.dropped.inc();
+        }
+        self.out = Box::new(file);
     }
 
     fn write(&mut self, batch: &[u8]) {
@@ -168,111 +233,4 @@ fn lines(bytes: &[u8]) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{
-        collections::VecDeque,
-        io::{Read, pipe},
-        sync::mpsc,
-    };
-
-    use super::*;
-    use crate::sink::testing::Paper;
-
-    /// Takes so many bytes, then fails as often as asked, and so on.
-    struct Failing {
-        paper: Paper,
-        script: VecDeque<Result<usize, ErrorKind>>,
-    }
-
-    impl Write for Failing {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            match self.script.pop_front() {
-                Some(Ok(count)) => {
-                    let count = count.min(bytes.len());
-                    self.paper.writer().write_all(&bytes[..count]).map(|()| count)
-                }
-                Some(Err(kind)) => Err(kind.into()),
-                None => self.paper.writer().write_all(bytes).map(|()| bytes.len()),
-            }
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    fn failing(script: &[Result<usize, ErrorKind>]) -> (Writer, Paper, Counter) {
-        let (paper, dropped) = (Paper::default(), Counter::default());
-        let out = Box::new(Failing { paper: paper.clone(), script: script.iter().copied().collect() });
-        (Writer { out, rest: vec![], dropped: dropped.clone() }, paper, dropped)
-    }
-
-    #[test]
-    fn lines_come_out_whole_and_in_order() {
-        let (paper, dropped) = (Paper::default(), Counter::default());
-        let queue = Queue::start(paper.writer(), dropped.clone()).unwrap();
-        for number in 0..1000 {
-            queue.push(&number.to_string());
-        }
-        queue.close();
-        let wanted: Vec<String> = (0..1000).map(|number| number.to_string()).collect();
-        assert_eq!(paper.text(), wanted.join("\n") + "\n");
-        queue.push("too late");
-        assert_eq!(dropped.value(), 1);
-    }
-
-    #[test]
-    fn a_line_cut_by_a_full_disk_is_finished_first_when_there_is_room_again() {
-        let full = Err(ErrorKind::StorageFull);
-        let (mut writer, paper, dropped) = failing(&[Ok(6), full, full]);
-        writer.write(b"one\ntwo\nthree\n");
-        writer.write(b"four\n");
-        writer.write(b"five\n");
-        assert_eq!(paper.text(), "one\ntwo\nfive\n");
-        assert_eq!(dropped.value(), 2, "`three` and `four`");
-    }
-
-    #[test]
-    fn a_write_that_is_interrupted_or_would_block_loses_nothing() {
-        let (mut writer, paper, dropped) =
-            failing(&[Err(ErrorKind::Interrupted), Ok(1), Err(ErrorKind::WouldBlock), Ok(2)]);
-        writer.write(b"one\ntwo\n");
-        assert_eq!((paper.text().as_str(), dropped.value()), ("one\ntwo\n", 0));
-    }
-
-    #[test]
-    fn a_closed_pipe_costs_each_line_once() {
-        let (reader, writer) = pipe().unwrap();
-        drop(reader);
-        let dropped = Counter::default();
-        let queue = Queue::start(Box::new(writer), dropped.clone()).unwrap();
-        for _ in 0..100 {
-            queue.push("nobody reads this");
-        }
-        queue.close();
-        assert_eq!(dropped.value(), 100);
-    }
-
-    #[test]
-    fn a_reader_that_stops_keeps_nobody_waiting_and_every_drop_is_counted() {
-        let (mut reader, writer) = pipe().unwrap();
-        let dropped = Counter::default();
-        let queue = Queue::start(Box::new(writer), dropped.clone()).unwrap();
-        let line = "x".repeat(1023);
-        let count = 3 * LIMIT as u64 / 1024;
-        for _ in 0..count {
-            queue.push(&line);
-        }
-        assert!(dropped.value() > 0, "the queue has a limit");
-        let (sender, receiver) = mpsc::sync_channel(1);
-        let thread = thread::spawn(move || {
-            let mut text = String::new();
-            reader.read_to_string(&mut text).unwrap();
-            sender.send(text).unwrap();
-        });
-        queue.close();
-        let text = receiver.recv().unwrap();
-        thread.join().unwrap();
-        assert!(text.lines().all(|line| line.len() == 1023));
-        assert_eq!(text.lines().count() as u64 + dropped.value(), count);
-    }
-}
+mod tests;
