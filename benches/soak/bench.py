@@ -55,11 +55,11 @@ class Soak:
         few = []
         for _ in range(LOOKS):
             page, open_now = self.rig.page("/metrics")[1], daemon.descriptors()
-            few.append((open_now - of_connections(page), open_now, daemon.status("Threads"), daemon.status("VmRSS")))
+            few.append((of_connections(page), open_now, daemon.status("Threads"), daemon.status("VmRSS")))
             time.sleep(BETWEEN)
-        own, descriptors, threads, resident = (min(one) for one in zip(*few))
+        busy, descriptors, threads, resident = (min(one) for one in zip(*few))
         cpu, series = daemon.account.seconds(), self.count(page)
-        sample = {"turn": turn, "at": time.monotonic() - self.start, "own": own, "descriptors": descriptors, "threads": threads, "resident": resident / 1024,
+        sample = {"turn": turn, "at": time.monotonic() - self.start, "own": descriptors - busy, "descriptors": descriptors, "threads": threads, "resident": resident / 1024,
                   "peak": daemon.status("VmHWM") / 1024, "cpu": cpu - self.cpu, "lines": self.rig.log.lines, "series": series} | self.sums | self.rig.counts()
         self.samples.append(sample)
         shown = ", ".join(f"{name} {sample.get(name, 0):.6g}" for name in ("descriptors", "threads", "resident", "peak", "short", SUMS[0]))

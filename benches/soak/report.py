@@ -38,13 +38,13 @@ def slope(samples):
 
 
 def halves(samples, figure):
-    """Slot by slot: the highest of the first and of the second half."""
+    """Slot by slot: the median of the first and of the second half."""
     middle = (samples[0]["at"] + samples[-1]["at"]) / 2
     for turn in range(len(ROUND)):
         of = [sample for sample in samples if sample["turn"] == turn]
         first, second = ([sample[figure] for sample in of if (sample["at"] <= middle) == early] for early in (True, False))
         if first and second:
-            yield FAULTS[turn].__name__, max(first), max(second)
+            yield FAULTS[turn].__name__, statistics.median(first), statistics.median(second)
 
 
 def flat(samples, figure, slack):
@@ -77,7 +77,7 @@ def verdicts(soak, end):
              ("too short to tell" if growth < SLOPE + 2 * error else "grows; too short to tell whether it ends") if short else growth < SLOPE)]
     for figure, what, slack in (("own", "descriptors but those of connections and their pipes", SLACK), ("threads", "threads", 0)):
         text, met = flat(samples, figure, slack)
-        rows.append((f"{what}, by slot, the highest of the first and of the second half", text, f"at most {slack} more" if slack else "no more", met))
+        rows.append((f"{what}, by slot, medians of the first and of the second half", text, f"at most {slack} more" if slack else "no more", met))
     rows += [(f"{STREAMS} streams of {BYTES / 1e6:g} MB/s, every byte compared", f"{counts.get('stream bytes', 0) / 1e9:.2f} GB; {told or 'none broken'}", "none broken",
               not told and counts.get("streams") == STREAMS),
              (f"{PER_SECOND} connections a second, every byte compared", f"{counts.get('short done', 0):,} whole; {failed or 'none failed'}; "
