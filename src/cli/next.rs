@@ -9,12 +9,17 @@ use super::{
     files::Files,
     out::{self, Color},
 };
-use crate::{exit::Code, job::Job, plan, value::schedule::At};
+use crate::{
+    exit::Code,
+    job::Job,
+    plan::{self, Shift},
+    value::{Missed, Schedule, schedule::At},
+};
 
 /// Show the coming starts of each job
 ///
-/// Starts are shown in the job's own time zone; the delay of `jitter` comes on top. A service with `open` is shown
-/// with the times at which it opens.
+/// Starts are shown in the job's own time zone; the delay of `jitter` comes on top. A start that stands where the
+/// clocks of its zone change says so. A service with `open` is shown with the times at which it opens.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -52,13 +57,17 @@ impl Next {
         };
         let from = self.from.unwrap_or_else(Timestamp::now);
         let starts = |job: &Job| -> Vec<Zoned> {
-            let schedule = job.open.as_ref().map_or(&job.schedule, |open| &open.schedule);
             let until = |start: &Zoned| self.until.is_none_or(|until| start.timestamp() <= until);
-            plan::upcoming(&job.name, schedule, from).take_while(until).take(self.count).collect()
+            plan::upcoming(&job.name, schedule(job), from).take_while(until).take(self.count).collect()
         };
         let text = if self.json { lines(&loaded.jobs, starts) } else { table(&loaded.jobs, starts) };
         out::print(&text, Code::Passed)
     }
+}
+
+/// When a check starts, or when a service opens.
+fn schedule(job: &Job) -> &Schedule {
+    job.open.as_ref().map_or(&job.schedule, |open| &open.schedule)
 }
 
 fn lines(jobs: &[Job], starts: impl Fn(&Job) -> Vec<Zoned>) -> String {
@@ -78,24 +87,38 @@ fn table(jobs: &[Job], starts: impl Fn(&Job) -> Vec<Zoned>) -> String {
     for job in jobs {
         let starts = starts(job);
         let name = job.name.as_str();
-        if let Some(note) = note(job) {
-            let _ = writeln!(text, "{name:<width$}  {note}");
+        let notes = notes(job);
+        if !notes.is_empty() {
+            let _ = writeln!(text, "{name:<width$}  {}", notes.join("; "));
         }
         for start in starts {
             let zone = start.time_zone().iana_name().unwrap_or_default();
-            let _ =
-                writeln!(text, "{name:<width$}  {}  {zone}", start.strftime("%a %Y-%m-%d %H:%M:%S%.3f %:z"));
+            let at = start.strftime("%a %Y-%m-%d %H:%M:%S%.3f %:z");
+            let shift = match plan::shift(schedule(job), &start) {
+                Some(Shift::Skipped) => "  the clocks skip its time, so it comes when they jump",
+                Some(Shift::First) => "  the first of two such times: the clocks are set back",
+                Some(Shift::Second) => "  the second of two such times: the clocks are set back",
+                None => "",
+            };
+            let _ = writeln!(text, "{name:<width$}  {at}  {zone}{shift}");
         }
     }
     text
 }
 
-/// A start that no clock time stands for.
-fn note(job: &Job) -> Option<&'static str> {
+/// A start that no clock time stands for, and what holds for each start.
+fn notes(job: &Job) -> Vec<String> {
     if job.room.facts().service {
-        return job.open.is_none().then_some("from start to stop");
+        let open = |open: &crate::job::Open| format!("opens for {}", open.length);
+        return vec![job.open.as_ref().map_or_else(|| "from start to stop".to_owned(), open)];
     }
-    (job.schedule.at == Some(At::Start)).then_some("when the runner starts")
+    let (at_start, jitter) = (job.schedule.at == Some(At::Start), job.schedule.jitter);
+    let notes = [
+        at_start.then(|| "when the runner starts".to_owned()),
+        (!jitter.is_zero()).then(|| format!("each up to {jitter} later")),
+        (job.missed == Missed::Once).then(|| "one run catches up with what was missed".to_owned()),
+    ];
+    notes.into_iter().flatten().collect()
 }
 
 fn rfc3339(start: &Zoned) -> String {

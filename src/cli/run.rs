@@ -5,7 +5,7 @@ use std::{
     io::{self, IsTerminal, Write},
     net::{self, SocketAddr},
     path::PathBuf,
-    sync::Arc,
+    sync::{Mutex, PoisonError},
 };
 
 use clap::{
@@ -23,11 +23,12 @@ use super::{
     predict,
     session::{self, Session},
     signals, trace,
+    watch::{Sight, Watch},
 };
 use crate::{
     context::Shared,
     exit::Code,
-    http::{self, Reload, Site},
+    http::{self, Reload, Site, Spare},
     meter::Registry,
     net::listen::Pool,
     run::{self, Control, Loader, Mode},
@@ -47,8 +48,8 @@ use crate::{
 /// Loads all job files, starts the services, runs each check on its schedule, serves metrics and a status page, and
 /// writes a JSON record for each thing that happens.
 ///
-/// SIGHUP reads the files again: all of them or, where one is wrong, none. SIGTERM and SIGINT drain and end; a second
-/// one ends at once.
+/// When files change, or at SIGHUP, it reads them again and takes on all of them or, where one is wrong, none. SIGTERM and
+/// SIGINT drain and end; a second one ends at once.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -63,6 +64,13 @@ pub struct Run {
     /// Where to serve metrics, health and the status page; a descriptor `http` of the service manager comes first
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:9750")]
     web_listen_address: SocketAddr,
+
+    /// Do not reload by itself when job files change, only when asked to
+    ///
+    /// Files are watched by the folders that they stand in, through links, and read once nobody has written for 100 ms.
+    /// Changes that another machine makes on a network file system are not seen: send SIGHUP.
+    #[arg(long)]
+    no_watch: bool,
 
     /// Let `POST /-/reload` read the files again
     #[arg(long = "web.enable-lifecycle")]
@@ -118,15 +126,16 @@ impl Run {
     }
 
     fn try_run(&self, color: Color) -> Result<Code, Code> {
-        // Both take from the environment, which no thread but the first may do.
+        // The first thing of all: both take what the process was started with.
         let (manager, handed) = (Manager::take(), Handed::take());
         signals::hold_hangup();
+        let spare = Spare::open();
         let files = Files::of(&self.paths);
         let loaded = files.load_or_say(color)?;
         for prediction in predict::open_files(&loaded.jobs) {
             out::say(prediction);
         }
-        let log = self.open_log()?;
+        let (log, sight) = (self.open_log()?, Sight::new(Mutex::new(loaded.seen.clone())));
         let listeners = Pool::default();
         let web = self.web(handed.give(&loaded, &listeners))?;
         let registry = Registry::new(self.metrics_max_series);
@@ -146,7 +155,7 @@ impl Run {
         }
         let session = Session {
             set: session::set(loaded),
-            loader: Some(loader(files)),
+            loader: Some(loader(files.clone(), sight.clone())),
             mode: Mode::Daemon,
             sinks,
             shared: Shared::with_listeners(registry, state, listeners),
@@ -154,7 +163,12 @@ impl Run {
             grace: self.ending.grace.0,
             drain_idle: self.ending.drain_idle.0,
         };
-        let ended = runtime.block_on(self.serve(session, web, manager, metrics, history));
+        let site = Site { metrics, history, reload: None, spare };
+        let watch = match files {
+            Files::Paths(paths) if !self.no_watch => Watch::new(paths, sight),
+            _ => None,
+        };
+        let ended = runtime.block_on(self.serve(session, web, site, manager, watch));
         // Whatever still blocks a thread, such as looking up a name, holds up nothing.
         runtime.shutdown_background();
         ended
@@ -165,21 +179,24 @@ impl Run {
         &self,
         session: Session,
         web: net::TcpListener,
+        mut site: Site,
         manager: Option<Manager>,
-        metrics: Arc<Metrics>,
-        history: History,
+        watch: Option<Watch>,
     ) -> Result<Code, Code> {
         let signals = session::catch(true)?;
         let listener = TcpListener::from_std(web)
             .map_err(|error| out::fail(Code::Failed, format_args!("listen for metrics: {error}")))?;
         let at = listener.local_addr().unwrap_or(self.web_listen_address);
         let (control, commands) = run::control();
-        let reload = self.web_enable_lifecycle.then(|| reload(control.clone()));
+        site.reload = self.web_enable_lifecycle.then(|| reload(control.clone()));
         let (server, stop) = (TaskTracker::new(), CancellationToken::new());
         if let Some(manager) = manager {
-            server.spawn(manager.talk(history.clone(), control.clone(), stop.clone()));
+            server.spawn(manager.talk(site.history.clone(), control.clone(), stop.clone()));
         }
-        server.spawn(http::serve(listener, Site { metrics, history, reload }, stop.clone()));
+        server.spawn(http::serve(listener, site, stop.clone()));
+        if let Some(watch) = watch {
+            server.spawn(watch.run(control.clone(), stop.clone()));
+        }
         let jobs = out::plural(session.set.jobs.len(), "job");
         let version = env!("CARGO_PKG_VERSION");
         out::say(format_args!("netjobs {version} runs {jobs}; metrics on http://{at}/metrics"));
@@ -247,9 +264,10 @@ fn reload(control: Control) -> Reload {
 }
 
 /// Reads the same files anew for a reload.
-fn loader(files: Files) -> Loader {
+fn loader(files: Files, sight: Sight) -> Loader {
     Box::new(move || {
         let loaded = files.load();
+        *sight.lock().unwrap_or_else(PoisonError::into_inner) = loaded.seen.clone();
         if loaded.report.has_errors() { Err(loaded.report) } else { Ok(session::set(loaded)) }
     })
 }

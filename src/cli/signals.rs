@@ -2,20 +2,17 @@
 
 use std::io;
 
-use nix::sys::signal::{SigSet, Signal::SIGHUP};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use nix::sys::signal::{SigSet, Signal};
 use tokio_util::task::TaskTracker;
 
-use crate::run::{self, Control};
+use crate::{
+    run::{self, Control},
+    sys::signals::Caught,
+};
 
 /// Signals that are caught from here on.
 #[derive(Debug)]
-pub struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    /// Only a daemon reloads; elsewhere SIGHUP ends the program, as it always does.
-    hangup: Option<Signal>,
-}
+pub struct Signals(Caught);
 
 /// From here on SIGHUP waits until it is caught: somebody who asks for a reload too early must not end the program.
 /// To be called before there is a second thread.
@@ -25,44 +22,39 @@ pub fn hold_hangup() {
 
 fn hangup() -> SigSet {
     let mut set = SigSet::empty();
-    set.add(SIGHUP);
+    set.add(Signal::SIGHUP);
     set
 }
 
 impl Signals {
-    /// Catches them; those that come before somebody listens are kept.
+    /// Catches them; those that come before somebody listens are kept. Only a daemon reloads; elsewhere SIGHUP ends the
+    /// program, as it always does.
     pub fn catch(reloads: bool) -> io::Result<Self> {
-        let caught = Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: reloads.then(|| signal(SignalKind::hangup())).transpose()?,
-        };
+        let all = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+        let caught = Caught::new(if reloads { &all } else { &all[..2] })?;
         if reloads {
             // This thread hears what was held for the whole process.
             hangup().thread_unblock()?;
         }
-        Ok(caught)
+        Ok(Self(caught))
     }
 
     /// Tells the engine of each, for ever.
     pub async fn tell(mut self, control: Control) {
         let reloads = TaskTracker::new();
         loop {
-            let hangup = async {
-                match &mut self.hangup {
-                    Some(hangup) => hangup.recv().await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                _ = self.interrupt.recv() => control.stop(run::Signal::Interrupt),
-                _ = self.terminate.recv() => control.stop(run::Signal::Terminate),
-                _ = hangup => {
-                    // What comes of it is an event, which the log tells. Reading may take long, and the next signal
-                    // may ask to end.
-                    let control = control.clone();
-                    reloads.spawn(async move { control.reload().await });
-                }
+            let came = self.0.next().await;
+            if came.has(Signal::SIGINT) {
+                control.stop(run::Signal::Interrupt);
+            }
+            if came.has(Signal::SIGTERM) {
+                control.stop(run::Signal::Terminate);
+            }
+            if came.has(Signal::SIGHUP) {
+                // What comes of it is an event, which the log tells. Reading may take long, and the next signal may ask
+                // to end.
+                let control = control.clone();
+                reloads.spawn(async move { control.reload().await });
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What a run is given: `Shared`, one a process, and `Context`, one a run. Not the engine, which makes them.
 
 mod memory;
+mod starts;
 #[doc(hidden)]
 pub mod testing;
 
@@ -14,6 +15,7 @@ use std::{
 
 pub use memory::{Checkpoint, Memory};
 use serde::{Serialize, de::DeserializeOwned};
+pub use starts::Starts;
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 

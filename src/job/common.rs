@@ -43,6 +43,9 @@ pub struct Common {
     pub every: Option<Timespan>,
     /// Starts of a check by the clock on the wall: five fields, or six with seconds first, or `@hourly` and friends.
     /// Day of month and day of week are OR, as in cron. Not beside `every`. Example: `30 6 * * mon-fri`.
+    /// Where the clocks of `timezone` change, an expression whose minute or hour begins with `*` goes on evenly, without a
+    /// gap and without a double. Any other starts exactly once for each of its local times: one that the clocks skip comes
+    /// when they jump, one that they show twice comes the first time.
     pub cron: Option<Cron>,
     /// The zone of `cron`, by its IANA name. Default `UTC`.
     pub timezone: Option<Zone>,
@@ -54,8 +57,9 @@ pub struct Common {
     /// What a start does while the previous run still goes: `skip` it, `queue` one, `replace` the run, `allow` both.
     /// Default `skip`.
     pub overlap: Option<Overlap>,
-    /// What becomes of starts missed while the runner was stopped or asleep: `skip`, or `once` to catch up with one run.
-    /// Default `skip`.
+    /// What becomes of starts missed while the runner was stopped or asleep, or jumped over by the clock: `skip` counts
+    /// them, `once` catches up with one run and counts the others. With `--state`, `once` does so too for those that came
+    /// while no runner ran, unless the job is new or has another schedule; `skip` knows nothing of them. Default `skip`.
     pub missed: Option<Missed>,
     /// The bound of one run, attempts and pauses included; services and `wait` take none. Default: what the kind needs,
     /// times the attempts, plus 10 s; at least `30s`. One that is shorter than what is needed is refused.

@@ -245,24 +245,41 @@ impl fmt::Display for Peer {
     }
 }
 
+/// Whether a call is to be made again; the runtime hands such an error on.
+fn is_interrupted<T>(polled: &Poll<io::Result<T>>) -> bool {
+    matches!(polled, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted)
+}
+
 impl AsyncRead for Stream {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buffer),
-            Self::Unix(unix) => Pin::new(unix).poll_read(cx, buffer),
+        let stream = self.get_mut();
+        loop {
+            let read = match stream {
+                Self::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buffer),
+                Self::Unix(unix) => Pin::new(unix).poll_read(cx, buffer),
+            };
+            if !is_interrupted(&read) {
+                return read;
+            }
         }
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
-            Self::Unix(unix) => Pin::new(unix).poll_write(cx, bytes),
+        let stream = self.get_mut();
+        loop {
+            let written = match stream {
+                Self::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+                Self::Unix(unix) => Pin::new(unix).poll_write(cx, bytes),
+            };
+            if !is_interrupted(&written) {
+                return written;
+            }
         }
     }
 

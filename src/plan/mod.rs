@@ -7,7 +7,10 @@ mod zoned;
 
 use std::{hash::Hasher, time::Duration};
 
-use jiff::{Timestamp, Zoned, tz::TimeZone};
+use jiff::{
+    Timestamp, Zoned,
+    tz::{AmbiguousOffset, TimeZone},
+};
 use siphasher::sip::SipHasher13;
 
 use crate::value::{
@@ -28,6 +31,8 @@ pub struct Timetable {
     cron: Option<(Cron, TimeZone)>,
     instant: Option<Timestamp>,
     jitter: Duration,
+    /// Of the schedule alone, not of the name.
+    fingerprint: u64,
 }
 
 impl Timetable {
@@ -38,7 +43,10 @@ impl Timetable {
             Some(At::Instant(instant)) => Some(instant),
             Some(At::Start) | None => None,
         };
+        let zone = schedule.cron.as_ref().and(schedule.timezone.iana_name());
+        let cron = schedule.cron.as_ref().map(|cron| &cron.text);
         Self {
+            fingerprint: hash(format!("{period:?} {cron:?} {zone:?} {instant:?}").as_bytes(), &[]),
             seed: hash(name.as_str().as_bytes(), &[]),
             every: period,
             cron: schedule.cron.clone().map(|cron| (cron, schedule.timezone.clone())),
@@ -101,6 +109,11 @@ impl Timetable {
         Duration::from_nanos(spread.checked_add(1).map_or(draw, |values| draw % values))
     }
 
+    /// The same for the same times of starts, and hardly ever for others. It may be kept: it never changes.
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
     /// The longest such delay.
     pub fn jitter(&self) -> Duration {
         self.jitter
@@ -128,6 +141,31 @@ pub fn upcoming(name: &JobName, schedule: &Schedule, from: Timestamp) -> impl It
     let zone = schedule.timezone.clone();
     std::iter::successors(table.after(from), move |start| table.after(*start))
         .map(move |start| start.to_zoned(zone.clone()))
+}
+
+/// What the clocks of a zone do to a start of `cron`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shift {
+    /// They leave out its local time, so that it comes when they jump.
+    Skipped,
+    /// They show its local time twice, and this is the first time.
+    First,
+    /// They show its local time twice, and this is the second time.
+    Second,
+}
+
+/// Whether a start of a schedule stands where the clocks of its zone change.
+pub fn shift(schedule: &Schedule, start: &Zoned) -> Option<Shift> {
+    let (cron, local) = (schedule.cron.as_ref()?, start.datetime());
+    if cron.at_or_after(local) != Some(local) {
+        let is_cron = schedule.at != Some(At::Instant(start.timestamp()));
+        return is_cron.then_some(Shift::Skipped);
+    }
+    match start.time_zone().to_ambiguous_timestamp(local).offset() {
+        AmbiguousOffset::Fold { before, .. } if before == start.offset() => Some(Shift::First),
+        AmbiguousOffset::Fold { .. } => Some(Shift::Second),
+        _ => None,
+    }
 }
 
 fn hash(first: &[u8], second: &[u8]) -> u64 {

@@ -92,13 +92,8 @@ fn settled(zone: &TimeZone, moment: Timestamp) -> DateTime {
     let local = zone.to_datetime(moment);
     let AmbiguousOffset::Fold { before, after } = zone.to_ambiguous_timestamp(local).offset() else {
         // At the very end of a gap, what it swallowed is still to come.
-        let before = zone.preceding(moment.saturating_add(1.nanosecond()).unwrap_or(moment)).next();
-        let at_change = before.is_some_and(|change| change.timestamp() == moment);
         let past = moment.checked_sub(1.nanosecond()).map(|past| zone.to_offset(past));
-        return match past {
-            Ok(offset) if at_change => local.min(offset.to_datetime(moment)),
-            _ => local,
-        };
+        return past.map_or(local, |past| local.min(past.to_datetime(moment)));
     };
     if zone.to_offset(moment) == before {
         return local;

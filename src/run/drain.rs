@@ -52,6 +52,7 @@ impl Engine {
             let _ = timeout(RESET, ended).await;
         }
         self.runs.abort_all();
+        self.kept_starts.save();
         self.summary.signal = self.summary.signal.or(signal);
         self.summary.cut_short = true;
         self.outbox.push(Event::Stopped);
@@ -60,6 +61,7 @@ impl Engine {
 
     /// Waits until the sinks have taken the last event.
     pub(super) async fn last_words(&mut self) {
+        self.kept_starts.save();
         self.outbox.push(Event::Stopped);
         while !self.outbox.is_empty() {
             self.outbox.flush().await;

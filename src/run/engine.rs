@@ -20,7 +20,7 @@ use super::{
     task::{Ended, Run},
 };
 use crate::{
-    context::{Memory, Stop},
+    context::{Memory, Starts, Stop},
     event::{Event, JobRef},
     job::Job,
     net::listen::Listener,
@@ -63,6 +63,8 @@ pub(super) struct Engine {
     pub(super) last_turn: Timestamp,
     /// Starts up to here were slept over, if they are still to come.
     pub(super) slept_until: Timestamp,
+    /// Until where starts are dealt with, for a later process.
+    pub(super) kept_starts: Starts,
 }
 
 impl Engine {
@@ -78,6 +80,10 @@ impl Engine {
             mode: start.mode,
             grace: start.grace,
             drain_idle: start.drain_idle,
+        };
+        let kept_starts = match world.mode {
+            Mode::Daemon => Starts::of(world.shared.state.as_ref()),
+            Mode::Once { .. } | Mode::AdHoc => Starts::default(),
         };
         let summary = Summary { daemon: world.mode == Mode::Daemon, ..Summary::default() };
         let mut engine = Self {
@@ -98,6 +104,7 @@ impl Engine {
             summary,
             last_turn: now,
             slept_until: now,
+            kept_starts,
         };
         let set = engine.selected(start.set);
         let jobs = set.jobs.into_iter();
@@ -115,6 +122,8 @@ impl Engine {
         for job in jobs {
             engine.outbox.push(Event::JobAdded { job });
         }
+        let plan = &engine.plan;
+        engine.kept_starts.forget_all_but(|job| plan.contains_key(job), now);
         engine.set_off(&ids);
         (engine, start.commands)
     }
@@ -127,23 +136,6 @@ impl Engine {
         self.plan.insert(slot.name().clone(), slot.id);
         self.slots.insert(self.next_slot, slot);
         self.next_slot
-    }
-
-    /// Sets jobs going that were put into the plan: services first.
-    pub(super) fn set_off(&mut self, ids: &[SlotId]) {
-        let now = self.timeline.now();
-        let (services, checks): (Vec<_>, Vec<_>) = ids.iter().partition(|id| self.slots[id].is_service());
-        for id in services {
-            self.tend(id, now);
-        }
-        for id in checks {
-            if self.is_once() || self.slots[&id].starts_at_once() {
-                self.begin(id);
-            }
-            if !self.is_once() {
-                self.plan_next(id, now);
-            }
-        }
     }
 
     /// Does all that is due; returns how long to sleep then.
@@ -179,6 +171,7 @@ impl Engine {
         if self.is_once() {
             self.turn_once();
         }
+        self.kept_starts.save_in_time(now);
         let Some(Reverse((at, _))) = self.heap.peek() else { return NAP };
         let next: Duration = at.duration_since(self.timeline.now()).try_into().unwrap_or_default();
         // What is left of a crowd waits for no rest.

@@ -15,6 +15,7 @@ mod observer;
 mod once;
 mod outbox;
 mod reload;
+mod resume;
 mod service;
 mod slot;
 mod starts;

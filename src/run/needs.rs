@@ -29,7 +29,7 @@ impl Engine {
         }
     }
 
-    /// Starts a job that starts at once, as soon as what comes first is there.
+    /// Starts a job that starts at once or catches up, as soon as what comes first is there.
     pub(super) fn begin(&mut self, id: SlotId) {
         let Some(slot) = self.slots.get(&id) else { return };
         if self.stopping || slot.fate.is_some() || slot.waits_for.is_some() {
@@ -44,7 +44,9 @@ impl Engine {
         };
         let Some(name) = first else {
             let now = self.timeline.now();
-            return self.launch(id, now, now);
+            let owed = self.take_owed(id);
+            let due = owed.and_then(|owed| self.slots.get(&id).map(|slot| slot.due(owed)));
+            return self.launch(id, owed.unwrap_or(now), due.unwrap_or(now));
         };
         self.waiting.entry(name.clone()).or_default().push(id);
         if let Some(slot) = self.slots.get_mut(&id) {

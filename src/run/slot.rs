@@ -45,6 +45,8 @@ pub(super) struct Slot {
     pub(super) window: Option<(Timetable, Duration)>,
     /// The next nominal start of a check, or the next opening of a service.
     pub(super) next: Option<Timestamp>,
+    /// The start that it catches up with as soon as what it needs is there.
+    pub(super) owed: Option<Timestamp>,
     /// The last nominal start that was dealt with.
     pub(super) last: Option<Timestamp>,
     /// When the engine must look at it; an entry of the heap with another time is stale.
@@ -93,6 +95,7 @@ impl Slot {
             window: job.open.as_ref().map(|open| (Timetable::new(&job.name, &open.schedule), open.length.0)),
             job: Arc::new(job),
             next: None,
+            owed: None,
             last: None,
             wake: None,
             active: vec![],

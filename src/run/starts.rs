@@ -13,12 +13,39 @@ use crate::{
 const LATE: SignedDuration = SignedDuration::from_secs(5);
 
 /// A clock set back by less than this repeats no start that belongs to one local time of the day.
-const SMALL_STEP: SignedDuration = SignedDuration::from_hours(3);
+pub(super) const SMALL_STEP: SignedDuration = SignedDuration::from_hours(3);
 
 /// The most runs of one job at a time with `overlap: allow`.
 const ALLOWED: usize = 1000;
 
+/// Starts of a job that nobody was there for.
+pub(super) struct Missing {
+    pub(super) first: Timestamp,
+    pub(super) last: Timestamp,
+    pub(super) count: u64,
+}
+
 impl Engine {
+    /// Sets jobs going that were put into the plan: services first.
+    pub(super) fn set_off(&mut self, ids: &[SlotId]) {
+        let now = self.timeline.now();
+        let (services, checks): (Vec<_>, Vec<_>) = ids.iter().partition(|id| self.slots[id].is_service());
+        for id in services {
+            self.tend(id, now);
+        }
+        for id in checks {
+            if self.is_once() {
+                self.begin(id);
+                continue;
+            }
+            let dealt = self.resume(id, now);
+            if self.slots[&id].starts_at_once() || self.slots[&id].owed.is_some() {
+                self.begin(id);
+            }
+            self.plan_next(id, dealt);
+        }
+    }
+
     /// Plans a check's next start: the first later than a moment.
     pub(super) fn plan_next(&mut self, id: SlotId, after: Timestamp) {
         let Some(slot) = self.slots.get_mut(&id) else { return };
@@ -73,6 +100,10 @@ impl Engine {
     pub(super) fn start_due(&mut self, id: SlotId, now: Timestamp) {
         let Some(next) = self.slots.get(&id).and_then(|slot| slot.next) else { return };
         let mut dealt = next.saturating_sub(1.nanosecond()).unwrap_or(next);
+        // A clock that was set back, and now forward again, misses nothing twice.
+        if let Some(last) = self.slots.get(&id).and_then(|slot| slot.last).filter(|last| *last <= now) {
+            dealt = dealt.max(last);
+        }
         if next <= self.slept_until {
             dealt = self.catch_up(id, dealt, now);
         }
@@ -89,26 +120,43 @@ impl Engine {
     /// Deals with starts that were slept over: the last may still take place, the others are counted. Returns the last
     /// nominal start that it dealt with.
     fn catch_up(&mut self, id: SlotId, dealt: Timestamp, now: Timestamp) -> Timestamp {
-        let Some(slot) = self.slots.get(&id) else { return dealt };
-        // What jitter may still hold back is not late.
-        let horizon = now.saturating_sub(slot.table.jitter()).unwrap_or(now);
-        let Some(last) = slot.table.last(dealt, horizon) else { return dealt };
-        let first = slot.table.after(dealt).unwrap_or(last);
-        let runs = now.duration_since(slot.due(last)) <= LATE || slot.job.missed == Missed::Once;
-        let missed = slot.table.count(dealt, horizon) - u64::from(runs);
-        if missed > 0 {
-            self.skipped(id, first, Cause::Missed, missed);
-        }
+        let (Some(slot), Some(missed)) = (self.slots.get(&id), self.missed(id, dealt, now)) else {
+            return dealt;
+        };
+        let runs = now.duration_since(slot.due(missed.last)) <= LATE || slot.job.missed == Missed::Once;
+        self.count_missed(id, &missed, runs);
         if runs {
-            self.start(id, last);
+            self.start(id, missed.last);
         }
-        last
+        missed.last
+    }
+
+    /// The starts of a job that are due and later than what was dealt with.
+    pub(super) fn missed(&self, id: SlotId, dealt: Timestamp, now: Timestamp) -> Option<Missing> {
+        let slot = self.slots.get(&id)?;
+        // What jitter may still hold back is looked at one by one.
+        let horizon = now.saturating_sub(slot.table.jitter()).unwrap_or(now);
+        let is_due = |nominal: &Timestamp| slot.due(*nominal) <= now;
+        let (mut count, mut last) = (slot.table.count(dealt, horizon), slot.table.last(dealt, horizon));
+        while let Some(nominal) = slot.table.after(last.unwrap_or(dealt)).filter(is_due) {
+            (count, last) = (count + 1, Some(nominal));
+        }
+        let last = last?;
+        Some(Missing { first: slot.table.after(dealt).unwrap_or(last), last, count })
+    }
+
+    /// Counts starts that were missed, but for the last one if that becomes a run.
+    pub(super) fn count_missed(&mut self, id: SlotId, missed: &Missing, last_runs: bool) {
+        let count = missed.count - u64::from(last_runs);
+        if count > 0 {
+            self.skipped(id, missed.first, Cause::Missed, count);
+        }
     }
 
     /// One scheduled start: a run, or a reason why not.
     fn start(&mut self, id: SlotId, nominal: Timestamp) {
+        self.dealt_with(id, nominal);
         let Some(slot) = self.slots.get_mut(&id) else { return };
-        slot.last = Some(nominal);
         let due = slot.due(nominal);
         if slot.job.needs.iter().any(|need| !self.world.board.holds(need.as_str())) {
             return self.skipped(id, nominal, Cause::Needs, 1);

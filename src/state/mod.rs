@@ -1,4 +1,4 @@
-//! What survives a restart: files under `--state DIR`, one or two a job. Only a hint: a file that does not read is set
+//! What survives a restart: files under `--state DIR`, one or two a job and one of all jobs' last starts. Only a hint: a file that does not read is set
 //! aside, and one that cannot be written costs a sentence and never the work.
 //!
 //! One thread writes, each file whole or not at all; what comes while it is busy with an older value of the same file
@@ -21,7 +21,7 @@ use std::{
 use serde_json::Value;
 
 use file::Content;
-use writer::{Task, Writer};
+use writer::{Draw, Task, Writer};
 
 /// What a job remembers, in this process and, with a place, beyond it.
 pub type Cell = Arc<Mutex<Option<Value>>>;
@@ -92,7 +92,9 @@ impl Error {
     }
 }
 
-/// Endings of the files; names of jobs have no capital letters, so that `LOCK` is none of them.
+/// The memory of no job: until where the starts of all jobs were dealt with.
+const STARTS: &str = "STARTS";
+/// Endings of the files; names of jobs have no capital letters, so that `LOCK` and `STARTS` are none of them.
 const MEMORY: &str = ".json";
 const CHECKPOINT: &str = ".checkpoint";
 const TEMPORARY: &str = ".tmp";
@@ -148,6 +150,11 @@ impl State {
         (known.1.clone(), self.place(job, MEMORY, kind))
     }
 
+    /// The last starts of all jobs, and where they are kept.
+    pub fn starts(&self) -> (Cell, Place) {
+        self.memory(STARTS, "starts")
+    }
+
     /// Where a job's run saves how far it has come.
     pub fn checkpoint(&self, job: &str, kind: &'static str) -> Place {
         self.place(job, CHECKPOINT, kind)
@@ -160,7 +167,7 @@ impl State {
     /// Drops what is older than a month and of none of these jobs.
     pub fn forget_all_but(&self, is_known: impl Fn(&str) -> bool) {
         let strangers = |map: &mut dyn Iterator<Item = &String>, ending: &str| -> Vec<String> {
-            map.filter(|job| !is_known(job)).map(|job| format!("{job}{ending}")).collect()
+            map.filter(|job| *job != STARTS && !is_known(job)).map(|job| format!("{job}{ending}")).collect()
         };
         let memories = self.0.memories.lock().unwrap_or_else(PoisonError::into_inner);
         let checkpoints = self.0.checkpoints.lock().unwrap_or_else(PoisonError::into_inner);
@@ -186,6 +193,13 @@ impl Place {
     pub fn save(&self, value: Value) {
         let content = Content { kind: self.kind.to_owned(), saved: SystemTime::now(), value };
         self.state.0.writer.put(self.file.clone(), Task::Write(content));
+    }
+
+    /// Has a value written soon that is drawn up on the writer's thread, as it is by then.
+    pub fn save_drawn(&self, draw: impl Fn() -> Value + Send + 'static) {
+        let kind = self.kind;
+        let content = move || Content { kind: kind.to_owned(), saved: SystemTime::now(), value: draw() };
+        self.state.0.writer.put(self.file.clone(), Task::Draw(Draw(Box::new(content))));
     }
 
     /// Has the file removed.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io,
+    fmt, io,
     path::Path,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -14,7 +14,18 @@ use super::file::{self, Content};
 #[derive(Debug)]
 pub(super) enum Task {
     Write(Content),
+    /// What it holds is drawn up when its turn comes.
+    Draw(Draw),
     Remove,
+}
+
+/// Makes a file's content, as it is by then.
+pub(super) struct Draw(pub(super) Box<dyn Fn() -> Content + Send>);
+
+impl fmt::Debug for Draw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Draw")
+    }
 }
 
 /// The thread's other end; the thread ends with it.
@@ -111,11 +122,12 @@ fn work(folder: &Path, desk: &Desk, failed: &impl Fn()) {
         let path = folder.join(&file);
         let done = match &task {
             Task::Write(content) => file::write(&path, content),
+            Task::Draw(draw) => file::write(&path, &draw.0()),
             Task::Remove => file::remove(&path),
         };
         match done {
             // There is room for a removal on any disk.
-            Ok(()) if is_failing && matches!(task, Task::Write(_)) => {
+            Ok(()) if is_failing && !matches!(task, Task::Remove) => {
                 is_failing = false;
                 tracing::info!("state: {} can be written again", folder.display());
             }

@@ -93,9 +93,16 @@ pub fn takes(kind: libc::c_int) -> bool {
 pub fn random_key() -> io::Result<[u64; 2]> {
     let mut key = [0u64; 2];
     let size = size_of_val(&key);
-    // SAFETY: `key` has `size` writable bytes, and every pattern of them is a valid value.
-    let read = unsafe { libc::getrandom(key.as_mut_ptr().cast(), size, 0) };
-    if usize::try_from(read) == Ok(size) { Ok(key) } else { Err(io::Error::last_os_error()) }
+    loop {
+        // SAFETY: `key` has `size` writable bytes, and every pattern of them is a valid value.
+        let read = unsafe { libc::getrandom(key.as_mut_ptr().cast(), size, 0) };
+        let error = io::Error::last_os_error();
+        if usize::try_from(read) == Ok(size) {
+            return Ok(key);
+        } else if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
 }
 
 fn set<T>(socket: impl AsFd, level: libc::c_int, name: libc::c_int, value: &T) -> io::Result<()> {

@@ -92,8 +92,12 @@ fn send(fd: &OwnedFd, table: u16, request: &[u8]) -> io::Result<()> {
     message.extend_from_slice(&flags.to_ne_bytes());
     message.extend_from_slice(&[0; 8]); // sequence and port: this socket asks only once
     message.extend_from_slice(request);
-    socket::send(fd.as_raw_fd(), &message, MsgFlags::empty())?;
-    Ok(())
+    loop {
+        match socket::send(fd.as_raw_fd(), &message, MsgFlags::empty()) {
+            Err(nix::errno::Errno::EINTR) => {}
+            sent => return sent.map(drop).map_err(io::Error::from),
+        }
+    }
 }
 
 fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {

@@ -25,6 +25,8 @@ mod joblimits;
 // The JSON schema is current and holds what we show.
 mod schema;
 
+// The built program stopped, frozen, restarted, and under clocks that somebody sets.
+mod clocks;
 // The daemon as a whole: what a scrape shows, what a reload changes, what a drain says.
 mod daemon;
 // Each numbered case has a test that names it.
@@ -37,6 +39,8 @@ mod engine;
 mod examples;
 // A network that lies and fails, and what the built program makes of it.
 mod falsenet;
+// System calls that fail, and limits on files, threads and memory.
+mod hostile;
 // Pings and sweeps against real kernels, forged answers and broken networks.
 mod icmp;
 // The twelve one-liners, each against a real program that is not ours.
@@ -49,6 +53,8 @@ mod peers;
 mod probes;
 // The README is true.
 mod readme;
+// Clocks that change, in all zones, by an oracle of its own.
+mod zones;
 // A small network, jobs, and what must come of them: one file each.
 mod scene;
 // All sinks together: promtool, the schema, full disks, hostile text.

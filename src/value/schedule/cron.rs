@@ -1,7 +1,7 @@
 //! Cron expressions, reduced to local calendar fields: which local times of which local days. Not when these come: the
 //! step from a local time to an instant, with all that clocks do in spring and autumn, is `plan`'s.
 //!
-//! `croner` reads the expression. What it matches is then kept as bits, so that a job costs 160 bytes and a look-up
+//! `croner` reads the expression, and is asked for no instant: it is the local calendar that the tests hold it to. What it matches is then kept as bits, so that a job costs 160 bytes and a look-up
 //! no search: a day's match hangs only on the month's length and the weekday of its first.
 
 use croner::{Weekday, parser::CronParser};
@@ -221,6 +221,7 @@ mod tests {
         check_next("0 0 13 * *", "2026-01-01T00:00:00", "2026-01-13T00:00:00");
     }
 
+    /// Fault case 43: 31 February is refused, and its kin.
     #[test]
     fn what_never_comes_is_refused() {
         for text in ["0 0 31 2 *", "0 0 30 2 *", "0 0 31 4,6,9,11 *"] {

@@ -17,6 +17,7 @@ use netjobs::{
     meter::{Counter, Registry},
     outcome::{Cause, Verdict},
     run::{Clock, Control, Mode, Reading, Set, Start, Summary, control, run},
+    state::State,
 };
 use tokio::{
     sync::mpsc,
@@ -99,11 +100,23 @@ impl Rig {
 
     /// With an engine whose sinks take that many events before one is read.
     pub(crate) fn with_room(mode: Mode, jobs: Vec<Job>, room: usize) -> Self {
+        Self::build(mode, jobs, room, TestClock::new(), None)
+    }
+
+    /// A daemon that begins so many seconds after the first dawn, with what an earlier one kept.
+    pub(crate) fn later(jobs: Vec<Job>, seconds: u64, state: Option<State>) -> Self {
+        let clock = TestClock::new();
+        clock.sleep(secs(seconds));
+        Self::build(Mode::Daemon, jobs, ROOM, clock, state)
+    }
+
+    fn build(mode: Mode, jobs: Vec<Job>, room: usize, clock: TestClock, state: Option<State>) -> Self {
         let (sender, events) = mpsc::channel(room);
         let (control, commands) = control();
-        let clock = Arc::new(TestClock::new());
+        let clock = Arc::new(clock);
         let (files, reads) = (Arc::new(Mutex::new(Ok(vec![]))), Arc::new(AtomicUsize::new(0)));
-        let (shared, dropped) = (Shared::new(Registry::new(100_000)), Counter::default());
+        let shared = Shared::with_state(Registry::new(100_000), state);
+        let dropped = Counter::default();
         let (read_from, count) = (files.clone(), reads.clone());
         let start = Start {
             set: Set { jobs, left_out: vec![] },
