@@ -98,7 +98,7 @@ impl Run {
     }
 
     fn try_run(&self, color: Color) -> Result<Code, Code> {
-        // Both take from the environment, which no thread but the first may do.
+        // The first thing of all: both take what the process was started with.
         let (manager, handed) = (Manager::take(), Handed::take());
         signals::hold_hangup();
         let spare = Spare::open();

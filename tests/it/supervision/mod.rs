@@ -134,3 +134,22 @@ fn checks(count: usize) -> String {
     let each = |number| format!("  - name: a{number}\n    every: 1h\n    ipv6: {{}}\n");
     (0..count).map(each).collect::<Vec<_>>().concat()
 }
+
+/// The number of a child whose command line has a word; waits for it.
+#[track_caller]
+fn child_of(running: &Running, word: &str) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        assert!(Instant::now() < deadline, "no child");
+        let tasks = fs::read_dir(format!("/proc/{}/task", running.child.id())).unwrap().flatten();
+        let children = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+        let children: String = children.collect();
+        // Between fork and exec it is still a copy of its parent.
+        let is_it = |child: &&str| {
+            fs::read_to_string(format!("/proc/{child}/cmdline")).is_ok_and(|line| line.contains(word))
+        };
+        if let Some(child) = children.split_whitespace().find(is_it) {
+            return child.to_owned();
+        }
+    }
+}

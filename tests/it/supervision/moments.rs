@@ -193,11 +193,10 @@ fn a_runner_that_is_killed_amid_messages_leaves_no_folder_of_its_child() {
     let daemon = Running::start(jobs.run().env("TMPDIR", temporary.path()));
     let entries = || fs::read_dir(temporary.path()).unwrap().count();
     let deadline = Instant::now() + super::PATIENCE;
-    // The folder comes, both ends meet in it, and it goes while they still talk.
-    let mut came = false;
-    while !came || entries() > 0 {
-        came |= entries() > 0;
-        assert!(Instant::now() < deadline, "the folder {}", if came { "stays" } else { "never came" });
+    // Its child has a socket there; both ends meet, and the folder goes while they still talk.
+    super::child_of(&daemon, "unix_datagram");
+    while entries() > 0 {
+        assert!(Instant::now() < deadline, "the folder stays");
     }
     signal(&daemon, Signal::SIGKILL);
     assert_eq!(daemon.wait(), None);

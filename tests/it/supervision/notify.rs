@@ -105,21 +105,8 @@ fn children_do_not_hear_of_the_manager() {
     command.env("NOTIFY_SOCKET", &manager.name).env("WATCHDOG_USEC", "60000000").env("KEPT", "kept");
     command.env("LISTEN_PID", "1").env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", "a");
     let daemon = Running::start(&mut command);
-    let id = daemon.child.id();
-    let deadline = Instant::now() + PATIENCE;
-    let environment = loop {
-        assert!(Instant::now() < deadline, "no child");
-        let tasks = fs::read_dir(format!("/proc/{id}/task")).unwrap().flatten();
-        let children = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
-        let children: String = children.collect();
-        let child = children.split_whitespace().next().map(|child| format!("/proc/{child}"));
-        // Between fork and exec it is still a copy of its parent.
-        if let Some(child) = child
-            && fs::read_to_string(format!("{child}/cmdline")).is_ok_and(|line| line.contains("socketpair"))
-        {
-            break fs::read_to_string(format!("{child}/environ")).unwrap();
-        }
-    };
+    let child = super::child_of(&daemon, "socketpair");
+    let environment = fs::read_to_string(format!("/proc/{child}/environ")).unwrap();
     assert!(environment.contains("KEPT=kept"), "{environment}");
     for gone in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] {
         assert!(!environment.contains(gone), "{gone} in {environment}");
