@@ -145,6 +145,7 @@ async fn a_reload_is_done_only_where_it_is_allowed_and_asked_for_by_post() {
     open.stop().await;
 }
 
+/// Fault case 56: slow headers.
 #[tokio::test(start_paused = true)]
 async fn case_56_a_header_that_trickles_is_cut_off_after_five_seconds_in_all() {
     let host = host(None).await;
@@ -167,6 +168,7 @@ async fn case_56_a_header_that_trickles_is_cut_off_after_five_seconds_in_all() {
     host.stop().await;
 }
 
+/// Fault case 56: a header of a megabyte.
 #[tokio::test]
 async fn case_56_a_header_of_a_megabyte_is_refused() {
     let host = host(None).await;
@@ -178,6 +180,7 @@ async fn case_56_a_header_of_a_megabyte_is_refused() {
     host.stop().await;
 }
 
+/// Fault case 56: pipelining.
 #[tokio::test]
 async fn case_56_pipelined_requests_are_answered_in_order() {
     let host = host(None).await;
@@ -189,6 +192,7 @@ async fn case_56_pipelined_requests_are_answered_in_order() {
     host.stop().await;
 }
 
+/// Fault case 56: bad bytes.
 #[tokio::test]
 async fn case_56_bad_bytes_end_that_connection_alone() {
     let host = host(None).await;
@@ -219,7 +223,7 @@ async fn a_client_that_closes_its_side_after_the_request_gets_its_answer() {
     host.stop().await;
 }
 
-/// Fault case 57; that they share encodes is shown in `scrape`.
+/// Fault case 57: a thousand scrapes at once; that they share encodes is shown in `scrape`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn case_57_a_thousand_scrapes_at_once_are_all_answered() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};

@@ -31,6 +31,7 @@ fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
     files
 }
 
+/// Fault cases 61 and 62: odd YAML and odd ranges are among the files of `tests/jobs/invalid`.
 #[test]
 fn every_invalid_file_says_exactly_what_its_twin_says() {
     let yaml = files("tests/jobs/invalid", "yaml");

@@ -58,12 +58,14 @@ fn check_text_refused(text: &str, sentence: &str) {
 
 const MEBIBYTE: usize = 1 << 20;
 
+/// Fault case 61: 1.6 MB of `[`, a scalar of 20 MB.
 #[test]
 fn large_texts_are_refused_before_they_are_read() {
     check_text_refused_soon(&"[".repeat(1_600_000), "larger than 1 MiB");
     check_text_refused_soon(&format!("jobs: \"{}\"", "x".repeat(20_000_000)), "larger than 1 MiB");
 }
 
+/// Fault case 61: a depth of a hundred thousand.
 #[test]
 fn deep_texts_are_refused_at_the_sixty_fifth_level() {
     check_text_refused_soon(&"[".repeat(MEBIBYTE), "nested deeper than 64 levels");
@@ -73,6 +75,7 @@ fn deep_texts_are_refused_at_the_sixty_fifth_level() {
     check_text_refused_soon(&mixed, "");
 }
 
+/// Fault case 61: bombs.
 #[test]
 fn bombs_of_aliases_and_merge_keys_are_refused_before_they_go_off() {
     let (mut lists, mut maps) =

@@ -4,10 +4,7 @@ use std::{fs, process::Command};
 
 use serde_json::Value;
 
-use crate::{
-    netns::Namespace,
-    program::{Daemon, netjobs},
-};
+use crate::{netns::Namespace, program::netjobs};
 
 /// Builds the library.
 fn library(folder: &std::path::Path) -> String {
@@ -19,13 +16,13 @@ fn library(folder: &std::path::Path) -> String {
     library
 }
 
-/// Fault case 27: writes that fall short cost nothing: logs, reports and state are whole, and streams bit-exact.
+/// Fault case 27: writes that fall short cost nothing: the console, logs, reports and state are whole. Those of streams, whose
+/// reader is slow, are in `streams/`.
 #[test]
 fn short_writes_lose_no_byte() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (library, log, report, state) = (library(folder.path()), path("log"), path("junit"), path("state"));
-    // 64 KiB of random bytes go through a forward, and must come back. tokio takes a short write for a full buffer, and waits.
     let jobs = "jobs:
   - name: back
     echo: { listen: 127.0.0.1:7301 }
@@ -55,14 +52,4 @@ fn short_writes_lose_no_byte() {
         }
     }
     assert!(states > 0, "no state was written");
-    // HTTP: the whole answer, as long as its head says.
-    fs::write(path("jobs.yaml"), "jobs:\n  - name: a\n    echo: { listen: 127.0.0.1:0 }\n").unwrap();
-    let daemon = Daemon::start(netjobs(&["run", &path("jobs.yaml")]).env("LD_PRELOAD", &library));
-    for page in ["/metrics", "/"] {
-        let answer = daemon.get(page);
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let length =
-            head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
-        assert_eq!(length, Some(body.len()), "{head}");
-    }
 }

@@ -58,7 +58,8 @@ fn jobs(folder: &Path) -> String {
 fn under(outer: &[&str], arguments: &[&str]) -> Command {
     let inner = netjobs(arguments);
     let mut command = Command::new("timeout");
-    command.args(["-k", "10", "30"]).args(outer).arg(inner.get_program()).args(arguments);
+    // In the foreground it hands a signal on to its child alone, and once.
+    command.args(["--foreground", "-k", "10", "30"]).args(outer).arg(inner.get_program()).args(arguments);
     command.envs([("NO_COLOR", "1"), ("RUST_BACKTRACE", "0")]).stdin(Stdio::null());
     command
 }

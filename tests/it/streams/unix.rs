@@ -32,7 +32,7 @@ fn assert_says(result: Result<Vec<std::sync::Arc<netjobs::net::listen::Listener>
     assert!(error.contains(words), "{error}");
 }
 
-/// Fault 50: what died without clearing up is replaced.
+/// Fault case 50: what died without clearing up is replaced.
 #[tokio::test]
 async fn a_stale_socket_of_ours_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
@@ -47,7 +47,7 @@ async fn a_stale_socket_of_ours_is_replaced() {
     assert!(listen(&format!("unixgram://{}", path.display())).await.is_ok());
 }
 
-/// Fault 51: a file, a link, a live socket, a foreign socket, a path that is too long, a folder that is not there.
+/// Fault case 51: a file, a link, a live socket, a foreign socket, a path that is too long, a folder that is not there.
 #[tokio::test]
 async fn what_is_not_our_stale_socket_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
@@ -82,7 +82,7 @@ async fn what_is_not_our_stale_socket_is_left_alone() {
     assert_says(opened, "and the system takes 107");
 }
 
-/// Fault 51, where this test may give a file away.
+/// Fault case 51, where this test may give a file away.
 #[tokio::test]
 async fn a_stale_socket_of_another_user_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
