@@ -1,4 +1,4 @@
-//! ARP replies and neighbour advertisements: whoever is believed to have an address says so in every byte that counts.
+//! ARP replies, neighbour advertisements and echo replies of stations: whoever is believed says so in every byte that counts.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -7,6 +7,7 @@ use netjobs::net::{
     neighbour::{
         Mac,
         arp::{self, Reply},
+        echo,
         nd::{self, Advertisement},
     },
 };
@@ -16,6 +17,8 @@ const OWN: Mac = Mac([2, 0, 0, 0, 0, 1]);
 fuzz_target!(|bytes: &[u8]| {
     reply(bytes);
     advertisement(bytes);
+    echoed(false, bytes);
+    echoed(true, bytes);
     // The same bytes behind an honest beginning, with a right length and sum: what else is judged is reached at once.
     if let Some((fixed, options)) = bytes.split_first_chunk::<41>() {
         let mut packet = vec![6 << 4, 0, 0, 0, 0, 0, 58, 255];
@@ -50,6 +53,21 @@ fn advertisement(packet: &[u8]) {
     let whole = 40 + usize::from(u16::from_be_bytes([packet[4], packet[5]]));
     assert_eq!(sum(&packet[..whole]), u16::MAX);
     assert!(packet[64..whole].windows(8).any(|option| option[..2] == [2, 1] && option[2..] == mac.0));
+}
+
+fn echoed(v6: bool, packet: &[u8]) {
+    let Some(echo::Reply { from, to, echo }) = echo::parse_reply(v6, packet) else { return };
+    assert!(from.is_ipv6() == v6 && to.is_ipv6() == v6);
+    if v6 {
+        let whole = 40 + usize::from(u16::from_be_bytes([packet[4], packet[5]]));
+        assert_eq!((packet[0] >> 4, packet[6], packet[40], sum(&packet[..whole])), (6, 58, 129, u16::MAX));
+        assert_eq!(echo.payload, &packet[48..whole]);
+    } else {
+        let header = usize::from(packet[0] & 15) * 4;
+        let whole = usize::from(u16::from_be_bytes([packet[2], packet[3]]));
+        assert_eq!((packet[0] >> 4, packet[9], packet[header], checksum(&packet[header..whole])), (4, 1, 0, 0));
+        assert_eq!(echo.payload, &packet[header + 8..whole]);
+    }
 }
 
 /// The sum over pseudo-header and message of an IPv6 packet, not inverted.

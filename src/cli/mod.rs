@@ -20,6 +20,7 @@ pub mod session;
 pub mod signals;
 pub mod trace;
 pub mod verb;
+pub mod watch;
 
 use std::ffi::OsString;
 

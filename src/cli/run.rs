@@ -5,7 +5,7 @@ use std::{
     io::{self, IsTerminal},
     net::SocketAddr,
     path::PathBuf,
-    sync::Arc,
+    sync::{Mutex, PoisonError},
 };
 
 use clap::{
@@ -21,11 +21,12 @@ use super::{
     predict,
     session::{self, Session},
     trace,
+    watch::{Sight, Watch},
 };
 use crate::{
     context::Shared,
     exit::Code,
-    http::{self, Reload, Site},
+    http::{self, Reload, Site, Spare},
     meter::Registry,
     run::{self, Control, Loader, Mode},
     sink::{
@@ -44,9 +45,10 @@ use crate::{
 /// Loads all job files, starts the services, runs each check on its schedule, serves metrics and a status page, and
 /// writes a JSON record for each thing that happens.
 ///
-/// SIGHUP reads the files again: all of them or, where one is wrong, none. It also opens `--log.file` anew, which is what
-/// logrotate wants of it after a rename; `copytruncate` works, too. SIGTERM and SIGINT drain and end; a second
-/// one ends at once.
+/// When files change, or at SIGHUP, it reads them again and takes on all of them or, where one is wrong, none. SIGTERM and
+/// SIGINT drain and end; a second one ends at once.
+///
+/// A reload opens `--log.file` anew, too: logrotate renames it and sends SIGHUP; its `copytruncate` works as well.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -61,6 +63,13 @@ pub struct Run {
     /// Where to serve metrics, health and the status page
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:9750")]
     web_listen_address: SocketAddr,
+
+    /// Do not reload by itself when job files change, only when asked to
+    ///
+    /// Files are watched by the folders that they stand in, through links, and read once nobody has written for 100 ms.
+    /// Changes that another machine makes on a network file system are not seen: send SIGHUP.
+    #[arg(long)]
+    no_watch: bool,
 
     /// Let `POST /-/reload` read the files again
     #[arg(long = "web.enable-lifecycle")]
@@ -116,12 +125,13 @@ impl Run {
     }
 
     fn try_run(&self, color: Color) -> Result<Code, Code> {
+        let spare = Spare::open();
         let files = Files::of(&self.paths);
         let loaded = files.load_or_say(color)?;
         for prediction in predict::open_files(&loaded.jobs) {
             out::say(prediction);
         }
-        let log = self.open_log()?;
+        let (log, sight) = (self.open_log()?, Sight::new(Mutex::new(loaded.seen.clone())));
         let registry = Registry::new(self.metrics_max_series);
         let metrics = Metrics::new(registry.clone())
             .map_err(|error| out::fail(Code::Failed, format_args!("set up the metrics: {error}")))?;
@@ -134,7 +144,7 @@ impl Run {
         let history = History::new();
         let session = Session {
             set: session::set(loaded),
-            loader: Some(loader(files)),
+            loader: Some(loader(files.clone(), sight.clone())),
             mode: Mode::Daemon,
             sinks: vec![Box::new(metrics.sink()), Box::new(history.sink()), Box::new(log)],
             shared: Shared::with_state(registry, state),
@@ -143,11 +153,16 @@ impl Run {
             grace: self.ending.grace.0,
             drain_idle: self.ending.drain_idle.0,
         };
-        runtime.block_on(self.serve(session, metrics, history))
+        let site = Site { metrics, history, reload: None, spare };
+        let watch = match files {
+            Files::Paths(paths) if !self.no_watch => Watch::new(paths, sight),
+            _ => None,
+        };
+        runtime.block_on(self.serve(session, site, watch))
     }
 
     /// Serves HTTP beside the engine, also while it drains.
-    async fn serve(&self, session: Session, metrics: Arc<Metrics>, history: History) -> Result<Code, Code> {
+    async fn serve(&self, session: Session, mut site: Site, watch: Option<Watch>) -> Result<Code, Code> {
         let signals = session::catch(true)?;
         let at = self.web_listen_address;
         let listener = listen(at).map_err(|error| {
@@ -156,9 +171,12 @@ impl Run {
         })?;
         let at = listener.local_addr().unwrap_or(at);
         let (control, commands) = run::control();
-        let reload = self.web_enable_lifecycle.then(|| reload(control.clone()));
+        site.reload = self.web_enable_lifecycle.then(|| reload(control.clone()));
         let (server, stop) = (TaskTracker::new(), CancellationToken::new());
-        server.spawn(http::serve(listener, Site { metrics, history, reload }, stop.clone()));
+        server.spawn(http::serve(listener, site, stop.clone()));
+        if let Some(watch) = watch {
+            server.spawn(watch.run(control.clone(), stop.clone()));
+        }
         let jobs = out::plural(session.set.jobs.len(), "job");
         let version = env!("CARGO_PKG_VERSION");
         out::say(format_args!("netjobs {version} runs {jobs}; metrics on http://{at}/metrics"));
@@ -216,9 +234,10 @@ fn reload(control: Control) -> Reload {
 }
 
 /// Reads the same files anew for a reload.
-fn loader(files: Files) -> Loader {
+fn loader(files: Files, sight: Sight) -> Loader {
     Box::new(move || {
         let loaded = files.load();
+        *sight.lock().unwrap_or_else(PoisonError::into_inner) = loaded.seen.clone();
         if loaded.report.has_errors() { Err(loaded.report) } else { Ok(session::set(loaded)) }
     })
 }

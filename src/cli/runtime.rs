@@ -5,7 +5,7 @@
 
 use std::{
     fs::File,
-    io,
+    io, panic,
     sync::{Arc, Mutex, mpsc},
     thread,
     time::Duration,
@@ -19,11 +19,30 @@ const WORKERS: usize = 2;
 const DESCRIPTORS: usize = 20;
 /// Threads for calls that block, such as looking up names.
 const BLOCKING: usize = 32;
+/// The thread that makes the runtime.
+const MAKER: &str = "netjobs-start";
 
 /// Makes the runtime, with all its workers and one blocking thread started.
 pub fn build() -> io::Result<Runtime> {
     let workers = thread::available_parallelism().map_or(1, usize::from).min(WORKERS);
-    try_threads(workers + 1)?;
+    try_threads(workers + 2)?;
+    // Where something is refused all the same, tokio panics, and then waits for ever for the threads that it has. So a
+    // thread of its own makes it, and is left where it is.
+    let (tell, told) = mpsc::sync_channel(1);
+    let (refused, before) = (tell.clone(), panic::take_hook());
+    panic::set_hook(Box::new(move |panic| {
+        if thread::current().name() == Some(MAKER) {
+            let why = panic.payload_as_str().unwrap_or("no runtime");
+            let _ = refused.try_send(Err(io::Error::other(why)));
+        } else {
+            before(panic);
+        }
+    }));
+    thread::Builder::new().name(MAKER.into()).spawn(move || tell.send(make(workers)))?;
+    told.recv().map_err(io::Error::other)?
+}
+
+fn make(workers: usize) -> io::Result<Runtime> {
     let runtime = Builder::new_multi_thread()
         .worker_threads(workers)
         .max_blocking_threads(BLOCKING)

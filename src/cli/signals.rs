@@ -2,35 +2,36 @@
 
 use std::io;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use nix::sys::signal::Signal;
 use tokio_util::task::TaskTracker;
 
-use crate::run::{self, Control};
+use crate::{
+    run::{self, Control},
+    sys::signals::Caught,
+};
 
 /// Signals that are caught from here on.
 #[derive(Debug)]
-pub struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    /// Only a daemon reloads; elsewhere SIGHUP ends the program, as it always does.
-    hangup: Option<Signal>,
-}
+pub struct Signals(Caught);
 
 impl Signals {
-    /// Catches them; those that come before somebody listens are kept.
+    /// Catches them; those that come before somebody listens are kept. Only a daemon reloads; elsewhere SIGHUP ends the
+    /// program, as it always does.
     pub fn catch(reloads: bool) -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: reloads.then(|| signal(SignalKind::hangup())).transpose()?,
-        })
+        let all = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+        Caught::new(if reloads { &all } else { &all[..2] }).map(Self)
     }
 
     /// The next signal that asks to end.
     pub async fn end(&mut self) -> run::Signal {
-        tokio::select! {
-            _ = self.interrupt.recv() => run::Signal::Interrupt,
-            _ = self.terminate.recv() => run::Signal::Terminate,
+        loop {
+            let came = self.0.next().await;
+            if came.has(Signal::SIGINT) {
+                return run::Signal::Interrupt;
+            }
+            if came.has(Signal::SIGTERM) {
+                return run::Signal::Terminate;
+            }
         }
     }
 
@@ -38,21 +39,18 @@ impl Signals {
     pub async fn tell(mut self, control: Control) {
         let reloads = TaskTracker::new();
         loop {
-            let hangup = async {
-                match &mut self.hangup {
-                    Some(hangup) => hangup.recv().await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                _ = self.interrupt.recv() => control.stop(run::Signal::Interrupt),
-                _ = self.terminate.recv() => control.stop(run::Signal::Terminate),
-                _ = hangup => {
-                    // What comes of it is an event, which the log tells. Reading may take long, and the next signal
-                    // may ask to end.
-                    let control = control.clone();
-                    reloads.spawn(async move { control.reload().await });
-                }
+            let came = self.0.next().await;
+            if came.has(Signal::SIGINT) {
+                control.stop(run::Signal::Interrupt);
+            }
+            if came.has(Signal::SIGTERM) {
+                control.stop(run::Signal::Terminate);
+            }
+            if came.has(Signal::SIGHUP) {
+                // What comes of it is an event, which the log tells. Reading may take long, and the next signal may ask
+                // to end.
+                let control = control.clone();
+                reloads.spawn(async move { control.reload().await });
             }
         }
     }

@@ -8,7 +8,15 @@ mod routes;
 mod scrape;
 mod slow;
 
-use std::{convert::Infallible, future::Future, io, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    fs::File,
+    future::Future,
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -49,6 +57,40 @@ pub struct Site {
     pub history: History,
     /// For `/-/reload`; `None`: it is not allowed.
     pub reload: Option<Reload>,
+    /// For whoever asks while no descriptor is left.
+    pub spare: Spare,
+}
+
+/// A descriptor that is given up for a client where none is left, and taken again when the client has gone. One that is
+/// opened early has a number that is below any limit which comes later.
+#[derive(Clone, Debug)]
+pub struct Spare(Arc<Mutex<Option<File>>>);
+
+impl Spare {
+    /// Takes one.
+    pub fn open() -> Self {
+        let spare = Self(Arc::default());
+        spare.take();
+        spare
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<File>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes one again, if there is one; whether there is.
+    fn take(&self) -> bool {
+        let mut file = self.lock();
+        if file.is_none() {
+            *file = File::open("/dev/null").ok();
+        }
+        file.is_some()
+    }
+
+    /// Gives it up; whether there was one.
+    fn give_up(&self) -> bool {
+        self.lock().take().is_some()
+    }
 }
 
 impl std::fmt::Debug for Site {
@@ -59,15 +101,14 @@ impl std::fmt::Debug for Site {
 
 /// Serves the site until it is told to stop; answers on their way are finished first, for a second at most.
 pub async fn serve(listener: TcpListener, site: Site, stop: CancellationToken) {
+    let spare = site.spare.clone();
     let server = Arc::new(routes::Server::new(site));
     let places = Arc::new(Semaphore::new(CLIENTS));
     let clients = TaskTracker::new();
-    // A place among the descriptors that is given up where none is left, so that even then somebody is answered.
-    let mut spare = std::fs::File::open("/dev/null").ok();
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = accept(&listener, &mut spare) => accepted,
+            accepted = accept(&listener, &spare) => accepted,
         };
         let Some(stream) = accepted else { continue };
         let place = tokio::select! {
@@ -78,24 +119,24 @@ pub async fn serve(listener: TcpListener, site: Site, stop: CancellationToken) {
             send_away(&stream);
             continue;
         };
-        let crowded = places.available_permits() < CLIENTS / 2;
-        clients.spawn(client(stream, server.clone(), crowded, stop.clone(), place));
+        let crowded = places.available_permits() < CLIENTS / 2 || !spare.take();
+        let served = client(stream, server.clone(), crowded, stop.clone(), place);
+        let spare = spare.clone();
+        clients.spawn(async move {
+            served.await;
+            spare.take();
+        });
     }
     clients.close();
     let _ = timeout(FAREWELL, clients.wait()).await;
 }
 
 /// The next client; `None` where it was gone already, or the machine has no place for it.
-async fn accept(listener: &TcpListener, spare: &mut Option<std::fs::File>) -> Option<TcpStream> {
+async fn accept(listener: &TcpListener, spare: &Spare) -> Option<TcpStream> {
     match listener.accept().await {
-        Ok((stream, _)) => {
-            if spare.is_none() {
-                *spare = std::fs::File::open("/dev/null").ok();
-            }
-            Some(stream)
-        }
+        Ok((stream, _)) => Some(stream),
         Err(error) if is_ours(&error) => {
-            if spare.take().is_none() {
+            if !spare.give_up() {
                 sleep(PAUSE).await;
             }
             None

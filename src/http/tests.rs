@@ -48,7 +48,7 @@ async fn host(reload: Option<Reload>) -> Host {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let site = Site { metrics, history: history.clone(), reload };
+    let site = Site { metrics, history: history.clone(), reload, spare: super::Spare::open() };
     let served = TaskTracker::new().spawn(serve(listener, site, stop.clone()));
     Host { address, stop, served, history }
 }

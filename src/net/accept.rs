@@ -42,10 +42,9 @@ pub enum Full {
 /// So many connections are accepted before others get their turn.
 const BATCH: u32 = 16;
 
-/// The first pause where this machine is short; each further one is twice as long.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// The longest.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// The pause where this machine is short. A limit that is raised again says nothing: it is found by looking, within a tenth
+/// of a second.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// A shortage is told at most so often: each client could make one.
 const AGAIN: Duration = Duration::from_mins(1);
@@ -60,7 +59,6 @@ pub async fn accept(
 ) -> io::Result<()> {
     let listener = register(socket)?;
     let mut told = Told(None);
-    let mut pause = FIRST_PAUSE;
     let (mut accepted, mut errors) = (0, 0);
     // Once this machine is short.
     let mut waiting: Option<Waiting<'_>> = None;
@@ -74,7 +72,7 @@ pub async fn accept(
         };
         match result {
             Ok((socket, peer)) => {
-                (pause, errors, waiting) = (FIRST_PAUSE, 0, None);
+                (errors, waiting) = (0, None);
                 let client = Accepted::new(socket, &peer);
                 // Whoever was accepted is let in though the loop is to stop just now: another run of the job may go on at
                 // this address, and to its clients nothing has ended. Only who would have to wait is broken off.
@@ -99,10 +97,9 @@ pub async fn accept(
                 (Whose::Peers | Whose::Machines, Some(freed)) => {
                     tokio::select! {
                         () = stop.cancelled() => return Ok(()),
-                        () = sleep(pause) => {}
+                        () = sleep(PAUSE) => {}
                         () = freed => {}
                     }
-                    pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             },
         }
@@ -138,7 +135,7 @@ async fn wait<H: Host>(host: &H, descriptors: &Arc<Descriptors>, told: &mut Told
         // Others than connections give descriptors back too, and say nothing.
         tokio::select! {
             () = freed => {}
-            () = sleep(FIRST_PAUSE) => {}
+            () = sleep(PAUSE) => {}
         }
     }
 }

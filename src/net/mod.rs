@@ -140,6 +140,10 @@ impl Error {
             (Self::NoInterface { .. }, _) => Some("`ip link` lists the interfaces of this machine"),
             (Self::Icmp { .. }, Reason::Permission) => Some(icmp::CURE),
             (Self::Packet { .. }, Reason::Permission) => Some(neighbour::CURE),
+            // A thread's error; what lacks files says EMFILE.
+            (Self::Icmp { source }, _) if source.kind() == io::ErrorKind::WouldBlock => Some(
+                "raise the limit of processes and threads (`ulimit -u`, the pids limit of the container)",
+            ),
             (_, Reason::Resources) => Some("raise the limit of open files (`ulimit -n`)"),
             _ => None,
         }

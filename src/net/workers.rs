@@ -8,10 +8,12 @@
 
 use std::{
     cell::Cell,
+    io,
     ops::Deref,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
+        mpsc,
     },
     thread,
     time::Duration,
@@ -88,14 +90,20 @@ fn start() -> Vec<Arc<Worker>> {
 }
 
 impl Worker {
-    fn start(number: usize, core: Option<usize>) -> std::io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().event_interval(POLLS).build()?;
-        let handle = runtime.handle().clone();
+    fn start(number: usize, core: Option<usize>) -> io::Result<Self> {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let load = Arc::<Load>::default();
         let ticking = load.clone();
+        let (tell, told) = mpsc::sync_channel(1);
         thread::Builder::new().name(format!("relay-{number}")).spawn(move || {
+            // Made here: where the thread cannot start, none has to be dropped, which no task may do.
+            let made = Builder::new_current_thread().enable_all().event_interval(POLLS).build();
+            let runtime = match made {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(tell.send(Err(error))),
+            };
+            let _ = tell.send(Ok(runtime.handle().clone()));
             NUMBER.set(number);
             if let Some(core) = core {
                 // Refused, it runs wherever the system puts it.
@@ -103,6 +111,7 @@ impl Worker {
             }
             runtime.block_on(stopped.run_until_cancelled(tick(ticking)));
         })?;
+        let handle = told.recv().map_err(io::Error::other)??;
         Ok(Self { number, handle, load, _stop: Some(stop.drop_guard()) })
     }
 

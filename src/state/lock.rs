@@ -1,15 +1,10 @@
 //! One runner a folder: a lock that the kernel drops with its holder, in a file that names the holder's process.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{File, OpenOptions, TryLockError},
     io::{self, Read as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
-};
-
-use nix::{
-    errno::Errno,
-    fcntl::{Flock, FlockArg},
 };
 
 use super::Error;
@@ -17,7 +12,7 @@ use super::Error;
 /// The lock; it goes with the value, and with the process.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: Flock<File>,
+    _file: File,
 }
 
 pub(super) const NAME: &str = "LOCK";
@@ -31,21 +26,21 @@ impl Lock {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let file = options.custom_flags(libc::O_NOFOLLOW).open(folder.join(NAME)).map_err(refused)?;
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(mut file) => {
+        match file.try_lock() {
+            Ok(()) => {
                 // Who cannot be named still holds it: a full disk is no reason not to work.
-                let _ = write(&mut file);
+                let _ = write(&file);
                 Ok(Self { _file: file })
             }
-            Err((file, Errno::EWOULDBLOCK)) => {
+            Err(TryLockError::WouldBlock) => {
                 Err(Error::InUse { folder: folder.to_owned(), pid: holder(file) })
             }
-            Err((_, errno)) => Err(refused(errno.into())),
+            Err(TryLockError::Error(error)) => Err(refused(error)),
         }
     }
 }
 
-fn write(file: &mut File) -> io::Result<()> {
+fn write(mut file: &File) -> io::Result<()> {
     file.set_len(0)?;
     writeln!(file, "{}", std::process::id())
 }

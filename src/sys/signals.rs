@@ -1,10 +1,105 @@
-//! Dispositions of signals: a closed pipe and a full file are errors to handle, not ends of the process. See signal(7).
+//! Dispositions of signals: a closed pipe and a full file are errors to handle, not ends of the process; and those that are
+//! caught. See signal(7).
+//!
+//! Not tokio's signals: where the system call fails that wakes its driver, the signal is lost, and where the one fails that
+//! reads it, a thread panics. A runner that cannot hear SIGTERM would have to be killed.
 #![allow(
     unsafe_code,
-    reason = "setting a signal's disposition is unsafe in general; none set here runs code"
+    reason = "setting a signal's disposition is unsafe in general; the one that runs code only sets a bit and rings a bell"
 )]
 
-use nix::sys::signal::{SigHandler, Signal, signal};
+use std::{
+    io,
+    os::fd::{BorrowedFd, IntoRawFd as _},
+    sync::atomic::{AtomicI32, AtomicU64, Ordering},
+    time::Duration,
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::OFlag,
+    libc::c_int,
+    sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction, signal},
+    unistd::{pipe2, write},
+};
+use tokio::{net::unix::pipe, time::sleep};
+
+/// The pause after an error of the bell's, which says nothing of whether a signal came.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How often the bell is rung where that fails.
+const RINGS: usize = 3;
+
+/// A bit for each signal that came and was not told yet.
+static CAME: AtomicU64 = AtomicU64::new(0);
+
+/// Where a byte wakes whoever waits for them. It is never closed: a handler may be about to write.
+static BELL: AtomicI32 = AtomicI32::new(-1);
+
+/// Signals that are caught from here on; of two of these in one process the later one hears of them.
+#[derive(Debug)]
+pub struct Caught(pipe::Receiver);
+
+/// Signals that came together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Came(u64);
+
+impl Caught {
+    /// Catches these; those that come before somebody listens are kept. Must be called in a runtime.
+    pub fn new(signals: &[Signal]) -> io::Result<Self> {
+        let (heard, rung) = pipe2(OFlag::O_NONBLOCK | OFlag::O_CLOEXEC)?;
+        let heard = pipe::Receiver::from_owned_fd(heard)?;
+        BELL.store(rung.into_raw_fd(), Ordering::Release);
+        let action = SigAction::new(SigHandler::Handler(note), SaFlags::SA_RESTART, SigSet::empty());
+        for signal in signals {
+            // SAFETY: the handler only touches atomics and errno, and calls write(2), as signal-safety(7) allows.
+            unsafe { sigaction(*signal, &action) }?;
+        }
+        Ok(Self(heard))
+    }
+
+    /// Waits until some come.
+    pub async fn next(&mut self) -> Came {
+        loop {
+            let came = CAME.swap(0, Ordering::Acquire);
+            if came != 0 {
+                return Came(came);
+            }
+            let ready = self.0.readable().await;
+            match ready.and_then(|()| self.0.try_read(&mut [0; 16])) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => sleep(PAUSE).await,
+            }
+        }
+    }
+}
+
+impl Came {
+    /// Whether this one is among them.
+    pub fn has(self, signal: Signal) -> bool {
+        self.0 & bit(signal as c_int) != 0
+    }
+}
+
+fn bit(number: c_int) -> u64 {
+    1 << number
+}
+
+/// The handler.
+extern "C" fn note(number: c_int) {
+    let errno = Errno::last_raw();
+    CAME.fetch_or(bit(number), Ordering::Release);
+    // SAFETY: the descriptor is never closed, and is stored before the first signal is caught.
+    let bell = unsafe { BorrowedFd::borrow_raw(BELL.load(Ordering::Acquire)) };
+    for _ in 0..RINGS {
+        // One that is full rings already.
+        if matches!(write(bell, &[0]), Ok(_) | Err(Errno::EAGAIN)) {
+            break;
+        }
+    }
+    Errno::set_raw(errno);
+}
 
 /// Ignores SIGPIPE and SIGXFSZ: the write fails with EPIPE or EFBIG instead.
 pub fn ignore_write_signals() {

@@ -49,6 +49,8 @@ mod peers;
 mod probes;
 // The README is true.
 mod readme;
+// Clocks that change, in all zones, by an oracle of its own.
+mod zones;
 // A small network, jobs, and what must come of them: one file each.
 mod scene;
 // All sinks together: promtool, the schema, full disks, hostile text.

@@ -102,7 +102,8 @@ impl<'a> Expander<'a> {
                 "secrets are what an `exchange` sends and wants, and the body that a `wait` wants",
             ));
         }
-        read::secret(&self.base.join(path)).map_err(|(message, hint)| (format!("`{path}`: {message}"), hint))
+        read::secret(&self.base.join(path), &self.environment.notes)
+            .map_err(|(message, hint)| (format!("`{path}`: {message}"), hint))
     }
 
     fn refuse(&mut self, at: At, message: String, hint: &str) {

@@ -23,6 +23,8 @@ use crate::{
 
 /// What is said of one file before it is given up.
 const MOST_SAID: usize = 1_000;
+/// So many unknown names of jobs are compared with the known ones.
+const MOST_GUESSES: usize = 20;
 /// The file whose defaults hold for all files of its folder.
 const FOLDER_DEFAULTS: &str = "netjobs.yaml";
 
@@ -31,6 +33,8 @@ pub(super) struct Loader<'a> {
     pub(super) report: Report,
     /// Names of jobs whose shape is wrong: they are known, and that is all.
     pub(super) broken: HashSet<String>,
+    /// How many more unknown names get a guess: each is compared with all names.
+    pub(super) guesses: usize,
     sources: Vec<Arc<Source>>,
     folders: HashMap<PathBuf, Vec<Entry>>,
 }
@@ -41,6 +45,7 @@ impl<'a> Loader<'a> {
             environment,
             report: Report::default(),
             broken: HashSet::new(),
+            guesses: MOST_GUESSES,
             sources: Vec::new(),
             folders: HashMap::new(),
         }
@@ -61,10 +66,12 @@ impl<'a> Loader<'a> {
     }
 
     fn folder_defaults(&mut self, path: &Path) -> Vec<Entry> {
+        // Asked for also where it is missing: it may come.
+        let read = read::job_file(path, &self.environment.notes);
         if std::fs::symlink_metadata(path).is_err() {
             return Vec::new();
         }
-        match read::job_file(path) {
+        match read {
             Ok(text) => {
                 let file = self.parse(&path.display().to_string(), text, false);
                 let base = path.parent().unwrap_or(Path::new(""));
@@ -188,6 +195,6 @@ impl<'a> Loader<'a> {
     pub(super) fn finish(mut self, drafts: Vec<Draft>) -> Loaded {
         let (jobs, left_out) = self.whole(drafts);
         self.report.sort();
-        Loaded { jobs, left_out, report: self.report }
+        Loaded { jobs, left_out, report: self.report, ..Loaded::default() }
     }
 }

@@ -17,6 +17,7 @@ mod loader;
 mod merge;
 mod node;
 mod read;
+mod seen;
 mod shape;
 mod syntax;
 mod tree;
@@ -25,10 +26,12 @@ mod whole;
 
 use std::path::{Path, PathBuf};
 
+pub use self::seen::Seen;
 use self::{
     build::FileContext,
     loader::Loader,
     node::{Content, Entry, NOWHERE, Node},
+    seen::Notes,
 };
 use super::Job;
 use crate::diagnostic::{Diagnostic, Report};
@@ -39,6 +42,8 @@ pub struct Environment {
     pub host: String,
     /// The value of a variable, for `${VAR}`.
     pub variable: Lookup,
+    /// What was read of it.
+    notes: Notes,
 }
 
 /// Looks up a variable by its name.
@@ -47,7 +52,7 @@ pub type Lookup = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
 impl Environment {
     /// A host's name and its variables.
     pub fn new(host: &str, variable: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
-        Self { host: host.to_owned(), variable: Box::new(variable) }
+        Self { host: host.to_owned(), variable: Box::new(variable), notes: Notes::default() }
     }
 
     /// Those of this process. A variable that is not UTF-8 counts as not set.
@@ -73,26 +78,28 @@ pub struct Loaded {
     pub left_out: Vec<(String, String)>,
     /// All that is wrong or worth a warning, sorted by file and place.
     pub report: Report,
+    /// Which files were read.
+    pub seen: Seen,
 }
 
 /// Loads files and folders.
 pub fn load(paths: &[PathBuf], environment: &Environment) -> Loaded {
     let mut loader = Loader::new(environment);
-    let files = match read::files(paths) {
+    let files = match environment.notes.files(paths) {
         Ok(files) => files,
         Err(diagnostics) => {
             loader.report.diagnostics = diagnostics;
-            return loader.finish(Vec::new());
+            return Loaded { seen: environment.notes.take(), ..loader.finish(Vec::new()) };
         }
     };
     let mut drafts = Vec::new();
     for path in files {
-        match read::job_file(&path) {
+        match read::job_file(&path, &environment.notes) {
             Ok(text) => drafts.extend(loader.file(&path, text)),
             Err(diagnostic) => loader.report.diagnostics.push(diagnostic),
         }
     }
-    loader.finish(drafts)
+    Loaded { seen: environment.notes.take(), ..loader.finish(drafts) }
 }
 
 /// Loads texts that are no files, such as the embedded demo: pairs of a name and a text. Relative paths start at the

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::seen::Notes;
 use crate::diagnostic::{Diagnostic, Place, Source};
 
 /// The largest file, in bytes.
@@ -68,8 +69,8 @@ fn folder(path: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
 }
 
 /// The text of a job file, without a byte-order mark.
-pub(super) fn job_file(path: &Path) -> Result<String, Diagnostic> {
-    let (file, writable_by_all) = open(path).map_err(|(message, hint)| about(path, message, hint))?;
+pub(super) fn job_file(path: &Path, notes: &Notes) -> Result<String, Diagnostic> {
+    let (bytes, writable_by_all) = notes.bytes(path).map_err(|(message, hint)| about(path, message, hint))?;
     if writable_by_all && nix::unistd::geteuid().is_root() {
         let hint = "take the right away: `chmod o-w FILE`";
         return Err(about(
@@ -78,15 +79,13 @@ pub(super) fn job_file(path: &Path) -> Result<String, Diagnostic> {
             Some(hint),
         ));
     }
-    let bytes = contents(file).map_err(|(message, hint)| about(path, message, hint))?;
     text(path, bytes)
 }
 
 /// What a file holds that a `${file:…}` names, without the end of its last line.
-pub(super) fn secret(path: &Path) -> Result<String, (String, &'static str)> {
+pub(super) fn secret(path: &Path, notes: &Notes) -> Result<String, (String, &'static str)> {
     const HINT: &str = "name a text file of at most 1 MiB that can be read";
-    let (file, _) = open(path).map_err(|(message, _)| (message, HINT))?;
-    let bytes = contents(file).map_err(|(message, _)| (message, HINT))?;
+    let (bytes, _) = notes.bytes(path).map_err(|(message, _)| (message, HINT))?;
     let mut text = String::from_utf8(bytes)
         .map_err(|_| ("what it holds is not UTF-8 text".to_owned(), "write bytes as `hex:…`"))?;
     if text.ends_with('\n') {
@@ -98,7 +97,14 @@ pub(super) fn secret(path: &Path) -> Result<String, (String, &'static str)> {
     Ok(text)
 }
 
-type Refusal = (String, Option<&'static str>);
+/// Why a file is not read, and what to do about it.
+pub(super) type Refusal = (String, Option<&'static str>);
+
+/// What a regular file holds, and whether anybody may write to it.
+pub(super) fn bytes(path: &Path) -> Result<(Vec<u8>, bool), Refusal> {
+    let (file, writable_by_all) = open(path)?;
+    Ok((contents(file)?, writable_by_all))
+}
 
 /// Opens a regular file; whether anybody may write to it comes with it.
 fn open(path: &Path) -> Result<(File, bool), Refusal> {

@@ -75,7 +75,9 @@ impl Loader<'_> {
         if index.contains_key(name) || self.broken.contains(name.as_str()) {
             return;
         }
-        let hint = match near(name.as_str(), index.keys().map(JobName::as_str)) {
+        self.guesses = self.guesses.saturating_sub(1);
+        let names = index.keys().map(JobName::as_str).filter(|_| self.guesses > 0);
+        let hint = match near(name.as_str(), names) {
             _ if at == NOWHERE => ALONE.to_owned(),
             Some(near) => format!("did you mean `{near}`?"),
             None => "name a job of these files".to_owned(),

@@ -12,6 +12,7 @@ use crate::{net, value::AddressSet};
 pub(super) const SLOWEST_MAX: f64 = 2000.0;
 /// The hosts of the largest link that there is.
 const LINK_HOSTS: f64 = 65_536.0;
+
 impl Sweep {
     /// How many seconds one pass needs at most to send its probes.
     pub(super) fn slowest_pass(&self) -> f64 {
@@ -39,9 +40,12 @@ impl Sweep {
     pub(super) fn slowest_gate(&self) -> f64 {
         match self.method {
             Method::Arp => 0.0,
-            // As many are asked for an echo as there is room for, where stations can be asked for.
-            Method::Auto if net::syn::is_allowed() => 0.0,
-            _ => drive::slowest_gate((self.most() as f64).min(LINK_HOSTS), self.timeout.0),
+            // Where stations can be asked for, echoes go there without the kernel's table.
+            Method::Auto | Method::Icmp if net::syn::is_allowed() => 0.0,
+            _ => {
+                let hosts = (self.most() as f64).min(LINK_HOSTS);
+                drive::slowest_gate(hosts, drive::LEAST_ROOM, self.timeout.0)
+            }
         }
     }
 
@@ -96,7 +100,7 @@ mod tests {
         // Who may not ask for stations waits three seconds, or a timeout, for 256 others.
         for (targets, hosts, timeout) in [("10.0.0.0/20", 4094.0, 0.3), ("10.0.0.0/16", 65_534.0, 10.0)] {
             let yaml = format!(
-                "{{ targets: {targets}, timeout: {timeout}s, rate: 10000/s, method: icmp, passes: 2 }}"
+                "{{ targets: {targets}, timeout: {timeout}s, rate: 10000/s, method: tcp/9, passes: 2 }}"
             );
             let sweep: Sweep =
                 serde_yaml::from_str(&yaml.replace("0.3s", "300ms").replace("10.0s", "10s")).unwrap();

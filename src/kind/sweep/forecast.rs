@@ -76,7 +76,7 @@ pub(super) fn forecast(sweep: &Sweep, around: &Surroundings) -> Result<Forecast,
     };
     let packets = u128::from(sweep.passes.0) * (first + twice + far);
     let (mut shortest, mut longest) = durations(sweep, method, &set, names);
-    let waits = if around.raw { 0.0 } else { drive::slowest_unresolved(on_link as f64, sweep.timeout.0) };
+    let waits = waits(method, around, on_link as f64, sweep.timeout.0);
     longest = longest.saturating_add(super::seconds(waits).saturating_mul(sweep.passes.0));
     if around.raw && on_link > 0 {
         let rate = if let Rate::Limited(rate) = sweep.rate { rate.0 } else { FASTEST_MAX };
@@ -101,13 +101,22 @@ pub(super) fn forecast(sweep: &Sweep, around: &Surroundings) -> Result<Forecast,
     Ok(forecast)
 }
 
+/// How many seconds hosts of links wait for room in the kernel's neighbour table, in one pass at most.
+fn waits(method: Method, around: &Surroundings, on_link: f64, timeout: Duration) -> f64 {
+    let resolved = drive::slowest_gate(on_link, (around.neighbours / 4 * 3).max(1) as f64, timeout);
+    match (method, around.raw) {
+        (Method::Arp, _) | (Method::Icmp | Method::Auto, true) => 0.0,
+        (Method::Tcp(_), true) => resolved,
+        (_, false) => drive::slowest_unresolved(on_link, timeout).max(resolved),
+    }
+}
+
 /// How many hosts of links are asked themselves, too, if their stations answer.
 fn asked_twice(sweep: &Sweep, around: &Surroundings, on_link: u128) -> u128 {
     match sweep.method {
         _ if !around.raw => 0,
         Method::Arp => 0,
-        Method::Auto => on_link.min(u128::from(around.neighbours) * 3 / 4),
-        Method::Icmp | Method::Tcp(_) => on_link,
+        Method::Auto | Method::Icmp | Method::Tcp(_) => on_link,
     }
 }
 

@@ -47,7 +47,8 @@ impl Memory {
         let told: Vec<_> = unpack(&before.states).take(known.count() as usize).collect();
         let (mut changes, mut waiting, mut states) = (vec![], BTreeMap::new(), Packer::default());
         for (index, found) in found {
-            let number = known.number(hosts.peer(index));
+            // Of millions of hosts that nobody knew, none is looked for.
+            let number = (!told.is_empty()).then(|| known.number(hosts.peer(index))).flatten();
             let from = number.and_then(|number| told.get(number as usize).copied().flatten());
             let already = number.and_then(|number| before.waiting.get(&number)).copied().unwrap_or(0);
             let tell = match (from, found) {

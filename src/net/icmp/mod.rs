@@ -7,6 +7,7 @@ mod ancillary;
 mod bell;
 #[doc(hidden)]
 pub mod clock;
+pub(super) mod drops;
 #[doc(hidden)]
 pub mod failure;
 mod flights;

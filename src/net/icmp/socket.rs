@@ -15,6 +15,7 @@ use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
 use super::{
     Failure, Peer,
     ancillary::{Word, arrival, word_of},
+    drops::{self, Drops},
     packet,
 };
 use crate::{
@@ -35,10 +36,7 @@ pub struct IcmpSocket {
     kind: Type,
     numbered: bool,
     dont_fragment: bool,
-    witness: Option<Socket>,
-    /// Drops that were counted so far, and those of them that were losses; both wrap around.
-    drops: u32,
-    lost: u32,
+    drops: Drops,
 }
 
 /// An echo reply's way in.
@@ -65,8 +63,6 @@ pub enum Told {
 const WANTED_BUFFER: usize = 8 << 20;
 /// What the smallest reply costs of the receive buffer, measured; the stamp of a packet that has left costs as much.
 const REPLY_COST: usize = 832;
-/// How often drops are counted until they are those of one moment.
-const LOOKS: usize = 4;
 /// The end of a packet filter.
 const RETURN: u16 = 0x06;
 
@@ -87,43 +83,8 @@ impl IcmpSocket {
         };
         let (socket, kind) = opened.map_err(|source| Error::Icmp { source })?;
         let numbered = sys::icmp::takes(sys::icmp::STAMP_NUMBER);
-        let mut open =
-            Self { socket, v6, kind, numbered, dont_fragment: false, witness: None, drops: 0, lost: 0 };
-        open.set_up(tag).map_err(|source| Error::Icmp { source })?;
-        Ok(open)
-    }
-
-    fn set_up(&mut self, tag: u16) -> io::Result<()> {
-        let socket = &self.socket;
-        socket.set_nonblocking(true)?;
-        if self.v6 {
-            setsockopt(socket, sockopt::Ipv6RecvErr, &true)?;
-            setsockopt(socket, sockopt::Ipv6RecvHopLimit, &true)?;
-        } else {
-            setsockopt(socket, sockopt::Ipv4RecvErr, &true)?;
-            setsockopt(socket, sockopt::Ipv4RecvTtl, &true)?;
-        }
-        match (self.is_raw(), self.v6) {
-            (true, false) => sys::icmp::only_echo_replies(socket)?,
-            (true, true) => sys::icmp::only_echo_replies_v6(socket)?,
-            (false, _) => {}
-        }
-        if self.is_raw() {
-            socket.attach_filter(&filter(self.v6, tag))?;
-        }
-        if self.is_raw() && self.v6 {
-            self.witness = Some(witness()?);
-        }
-        sys::icmp::stamp(socket, true)?;
-        // The larger one needs CAP_NET_ADMIN; what we really got is read back by `window`.
-        if setsockopt(socket, sockopt::RcvBufForce, &WANTED_BUFFER).is_err() {
-            socket.set_recv_buffer_size(WANTED_BUFFER)?;
-        }
-        sys::icmp::dont_fragment(socket, self.v6, false)?;
-        let spoiled = self.witness.as_ref().map_or(Ok(0), sys::icmp::drops)?;
-        self.drops = sys::icmp::drops(socket)?;
-        self.lost = self.drops.wrapping_sub(spoiled);
-        Ok(())
+        let drops = set_up(&socket, v6, kind, tag).map_err(|source| Error::Icmp { source })?;
+        Ok(Self { socket, v6, kind, numbered, dont_fragment: false, drops })
     }
 
     /// Which bits of identifier and sequence number are ours to choose: a ping socket's identifier is the kernel's.
@@ -163,27 +124,9 @@ impl IcmpSocket {
     }
 
     /// How many packets this machine has lost before we could read them, since the last time we asked. What came with a
-    /// wrong checksum is no loss: the kernel counts it as one, and the witness counts nothing else.
+    /// wrong checksum is no loss.
     pub fn new_drops(&mut self) -> u32 {
-        let count = |socket: &Socket| sys::icmp::drops(socket).unwrap_or_default();
-        let mut drops = sys::icmp::drops(&self.socket).unwrap_or(self.drops);
-        if drops == self.drops {
-            return 0;
-        }
-        let mut spoiled = self.witness.as_ref().map_or(0, count);
-        // While more come, the two counts are not of one moment: look again.
-        for _ in 0..LOOKS {
-            drops = count(&self.socket);
-            let now = self.witness.as_ref().map_or(0, count);
-            if std::mem::replace(&mut spoiled, now) == now {
-                break;
-            }
-        }
-        self.drops = drops;
-        // The witness hears of a packet first: what it is ahead now shows the next time.
-        let fresh = drops.wrapping_sub(spoiled).wrapping_sub(self.lost).cast_signed().max(0).cast_unsigned();
-        self.lost = self.lost.wrapping_add(fresh);
-        fresh
+        self.drops.fresh(&self.socket)
     }
 
     /// Reads packets that have come, in slots of this size; whether there may be more.
@@ -236,13 +179,37 @@ fn peer(address: &SockAddr) -> Option<Peer> {
     address.as_socket().map(Peer::from)
 }
 
-/// A socket that takes nothing in, and whose drops are therefore the `ICMPv6` echo replies with a wrong checksum.
-fn witness() -> io::Result<Socket> {
-    let open = || Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6));
-    let socket = rights::with(Right::NetRaw, open)?;
-    sys::icmp::only_echo_replies_v6(&socket)?;
-    socket.attach_filter(&[SockFilter::new(RETURN, 0, 0, 0)])?;
-    Ok(socket)
+/// Sets all options of a socket that is to receive nothing without the tag; what it drops from now on is counted.
+fn set_up(socket: &Socket, v6: bool, kind: Type, tag: u16) -> io::Result<Drops> {
+    socket.set_nonblocking(true)?;
+    if v6 {
+        setsockopt(socket, sockopt::Ipv6RecvErr, &true)?;
+        setsockopt(socket, sockopt::Ipv6RecvHopLimit, &true)?;
+    } else {
+        setsockopt(socket, sockopt::Ipv4RecvErr, &true)?;
+        setsockopt(socket, sockopt::Ipv4RecvTtl, &true)?;
+    }
+    let mut witness = None;
+    if kind == Type::RAW {
+        if v6 {
+            sys::icmp::only_echo_replies_v6(socket)?;
+        } else {
+            sys::icmp::only_echo_replies(socket)?;
+        }
+        socket.attach_filter(&filter(v6, tag))?;
+        if v6 {
+            let open = drops::witness(Protocol::ICMPV6)?;
+            sys::icmp::only_echo_replies_v6(&open)?;
+            witness = Some(open);
+        }
+    }
+    sys::icmp::stamp(socket, true)?;
+    // The larger one needs CAP_NET_ADMIN; what we really got is read back by `window`.
+    if setsockopt(socket, sockopt::RcvBufForce, &WANTED_BUFFER).is_err() {
+        socket.set_recv_buffer_size(WANTED_BUFFER)?;
+    }
+    sys::icmp::dont_fragment(socket, v6, false)?;
+    Drops::new(socket, witness)
 }
 
 /// Passes packets with the tag in their mark: a program of the classic packet filter, see socket(7).

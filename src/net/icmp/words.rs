@@ -72,7 +72,8 @@ pub struct Options {
     /// Whether the kernel stamps each as it leaves. Else a round trip begins with the call that sends a whole batch, and a
     /// probe costs a tenth less.
     pub is_stamped: bool,
-    /// How often a probe is sent again, at most 30, where this machine itself may have lost the answer.
+    /// How often a probe is sent again, at most 30, where this machine itself may have lost the answer; all of a session
+    /// together three times for each probe, and so many more.
     pub resends: u8,
 }
 

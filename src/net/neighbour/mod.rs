@@ -1,16 +1,19 @@
-//! Who is on the same link: ARP requests and neighbour solicitations that this program sends itself, so that silent
-//! addresses take no place in the kernel's neighbour table. Knows no job and no kind.
+//! Who is on the same link: ARP requests, neighbour solicitations and echoes that this program sends itself, so that no
+//! host takes a place in the kernel's neighbour table. Knows no job and no kind.
 
 #[doc(hidden)]
 pub mod arp;
 mod ask;
+#[doc(hidden)]
+pub mod echo;
+mod filter;
 mod mac;
 #[doc(hidden)]
 pub mod nd;
 mod routes;
 mod table;
 
-pub use ask::{Answer, Asker};
+pub use ask::{Answer, Asker, Question, Said};
 pub use mac::Mac;
 pub use routes::{Link, Routes, Way};
 pub use table::{Table, table};

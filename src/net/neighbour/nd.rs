@@ -88,7 +88,7 @@ fn link_address(mut options: &[u8]) -> Option<Mac> {
 }
 
 /// The checksum of a message and its pseudo-header (RFC 8200, 8.1).
-fn sum(addresses: &[u8], message: &[u8]) -> u16 {
+pub(super) fn sum(addresses: &[u8], message: &[u8]) -> u16 {
     let mut bytes = Vec::with_capacity(HEADER + message.len());
     bytes.extend_from_slice(addresses);
     bytes.extend(u32::try_from(message.len()).unwrap_or_default().to_be_bytes());

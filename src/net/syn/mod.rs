@@ -21,7 +21,7 @@ use socket::SynSocket;
 
 use super::{
     Error,
-    icmp::{Failure, Pace, Peer, clock::Clocks, pace::Pacer, random_key, window::Window},
+    icmp::{Failure, Pace, Peer, clock::Clocks, drops::Resends, pace::Pacer, random_key, window::Window},
 };
 
 /// Asks hosts of one family at one port.
@@ -41,6 +41,7 @@ pub struct Asker {
     blocked: u64,
     events: Vec<Event>,
     counts: Counts,
+    resends: Resends,
 }
 
 /// What became of a host.
@@ -105,6 +106,9 @@ struct Flight {
     failure: Option<Failure>,
 }
 
+/// Losses on this machine after which a host ends with that reason.
+const MOST_RESENDS: u16 = 30;
+
 /// Whether this process may ask that way.
 pub fn is_allowed() -> bool {
     use socket2::{Domain, Protocol, Socket, Type};
@@ -135,6 +139,7 @@ impl Asker {
             blocked: 0,
             events: vec![],
             counts: Counts::default(),
+            resends: Resends::new(MOST_RESENDS.into()),
         })
     }
 

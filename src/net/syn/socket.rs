@@ -23,7 +23,10 @@ use super::packet::{self, Answer, Quote};
 use crate::{
     net::{
         Error,
-        icmp::{Failure, Peer},
+        icmp::{
+            Failure, Peer,
+            drops::{self, Drops},
+        },
     },
     outcome::Reason,
     sys::{
@@ -45,7 +48,7 @@ pub(super) struct SynSocket {
     pub(super) ports: Vec<u16>,
     batch: Batch,
     control: Vec<u8>,
-    drops: u32,
+    drops: Drops,
 }
 
 /// An answer that came.
@@ -94,7 +97,11 @@ impl SynSocket {
         if setsockopt(&socket, sockopt::RcvBufForce, &WANTED_BUFFER).is_err() {
             socket.set_recv_buffer_size(WANTED_BUFFER)?;
         }
-        let drops = sys::icmp::drops(&socket)?;
+        let witness = v6.then(|| drops::witness(Protocol::TCP)).transpose()?;
+        if let Some(witness) = &witness {
+            sys::syn::checksum_at(witness.as_fd(), packet::CHECKSUM_AT)?;
+        }
+        let drops = Drops::new(&socket, witness)?;
         let (socket, batch, control) =
             (socket.into(), Batch::new(sys::datagram::MOST * SLOT), vec![0; CONTROL]);
         Ok(Self { socket, v6, routes, _holders: holders, ports, batch, control, drops })
@@ -113,10 +120,7 @@ impl SynSocket {
 
     /// How many packets this machine has lost before we could read them, since the last time we asked.
     pub(super) fn new_drops(&mut self) -> u32 {
-        let drops = sys::icmp::drops(&self.socket).unwrap_or(self.drops);
-        let fresh = drops.wrapping_sub(self.drops);
-        self.drops = drops;
-        fresh
+        self.drops.fresh(&self.socket)
     }
 
     /// Waits until something is there to be read. Only then does the runtime look at the socket: while much comes, each

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{
-    Asker, Event, Flight, Waiting, What,
+    Asker, Event, Flight, MOST_RESENDS, Waiting, What,
     socket::{Arrived, SynSocket},
 };
 use crate::{
@@ -24,8 +24,6 @@ const BATCHES: usize = 128;
 const SEND_BATCH: usize = 64;
 /// Waiting hosts that are looked at for one whose network may be asked now.
 const LOOK_AHEAD: usize = 64;
-/// Losses on this machine after which a host ends with that reason.
-const MOST_RESENDS: u16 = 30;
 const PAUSE: u64 = 1_000_000;
 
 impl Asker {
@@ -183,7 +181,7 @@ impl Asker {
             let Some(flight) = self.flights.remove(&peer) else { continue };
             let waiting = flight.waiting;
             match flight.failure {
-                None if flight.tainted && waiting.resends < MOST_RESENDS => {
+                None if flight.tainted && waiting.resends < MOST_RESENDS && self.resends.take() => {
                     let (attempt, resends) = (waiting.attempt + 1, waiting.resends + 1);
                     self.queue.push_front(Waiting { attempt, resends, ..waiting });
                 }
@@ -247,6 +245,9 @@ impl Asker {
                 self.pacer.sent(peer.address, sent);
                 self.window.sent(0, sent);
                 self.counts.packets += 1;
+                if waiting.resends == 0 {
+                    self.resends.earn();
+                }
                 let flight = Flight { waiting, port, sent, deadline, tainted: false, failure: None };
                 self.flights.insert(peer, flight);
                 self.deadlines.push_back((deadline, peer));

@@ -306,6 +306,32 @@ fn what_a_tiny_receive_buffer_lost_is_sent_again_in_both_families() {
     }
 }
 
+/// Who floods the buffer with answers that are none makes us lose some, and ask again; but not for ever.
+#[test]
+fn a_flood_of_forged_answers_makes_nobody_ask_more_than_four_times_as_often() {
+    const PROBES: u32 = 20;
+    let ours = Namespace::new();
+    let _responder = Responder::start(&ours, |request| {
+        // The filter in front of the buffer lets them in: the tag of the prober is right, the rest is not.
+        (0..400).map(|_| request.reply().with(|message| message[8] ^= 1).after(5)).collect()
+    });
+    let (ends, packets, drops) = ours.block_on(|| async {
+        let probers = Probers::default();
+        probers.start_with_buffer(false, 8 << 10).unwrap();
+        let mut session = probers.open(false, Options::new(Duration::from_millis(40))).await.unwrap();
+        let peer: IpAddr = [10, 9, 0, 2].into();
+        session.submit((0..PROBES).map(|index| Probe { index, peer: peer.into() }).collect()).await.unwrap();
+        let mut ends = vec![];
+        while ends.len() < PROBES as usize {
+            ends.extend(session.next().await.unwrap().into_iter().map(|event| event.what));
+        }
+        (ends, session.counts().packets(), session.counts().local_drops())
+    });
+    assert!(ends.iter().all(|what| matches!(what, What::Lost(_))), "{ends:?}");
+    assert!(drops > 0 && packets > u64::from(PROBES), "{packets} packets, {drops} drops");
+    assert!(packets <= u64::from(4 * PROBES + 30), "{packets} packets");
+}
+
 /// Case 36 of the sweep's list: a queue that is full now and then slows a sweep down and makes nobody dead.
 #[test]
 fn a_link_that_is_full_slows_down_and_makes_nobody_dead() {

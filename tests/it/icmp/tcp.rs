@@ -1,6 +1,6 @@
 //! Hosts asked by TCP: by raw SYN, by connections where that is not allowed, and what others find.
 
-use std::{collections::BTreeSet, net::Ipv4Addr, time::Duration};
+use std::{collections::BTreeSet, net::Ipv4Addr, sync::mpsc::RecvTimeoutError, time::Duration};
 
 use caps::Capability;
 use netjobs::{
@@ -8,7 +8,7 @@ use netjobs::{
     net::{
         icmp::{Pace, Peer},
         syn::{
-            Asker, What,
+            Asker, Event, What,
             packet::{self, LENGTH},
         },
     },
@@ -199,6 +199,31 @@ fn a_tiny_receive_buffer_loses_packets_and_no_host() {
     assert!(found.iter().all(|(_, what)| matches!(what, What::Answered { is_open: false, .. })), "{found:?}");
     assert_eq!(found.len(), 256);
     assert!(counts.local_drops > 0, "{counts:?}");
+}
+
+/// The kernel counts TCP packets with a wrong checksum among those that it dropped in front of a raw IPv6 socket.
+#[test]
+fn what_comes_with_a_wrong_checksum_is_no_loss_of_ours_in_ipv6() {
+    let (ours, peer) = pair();
+    peer.sh("nft add rule inet t i tcp dport 443 drop");
+    let spoiler = peer.run(|| Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::TCP)).unwrap());
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let spoil = std::thread::spawn(move || {
+        let to = std::net::SocketAddr::from((std::net::Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, 1), 0));
+        while stopped.recv_timeout(Duration::from_millis(1)) == Err(RecvTimeoutError::Timeout) {
+            spoiler.send_to(&[0x55; LENGTH], &to.into()).unwrap();
+        }
+    });
+    let (found, counts) = ours.block_on(|| async {
+        let mut asker = Asker::open(true, 443, Duration::from_millis(300), Pace::default()).unwrap();
+        let host: std::net::IpAddr = "fd09::2".parse().unwrap();
+        asker.submit(Peer::from(host), 0);
+        (asker.next().await, asker.counts())
+    });
+    drop(stop);
+    spoil.join().unwrap();
+    let [Event { what: What::Lost(failure), .. }] = found[..] else { panic!("{found:?}") };
+    assert_eq!((failure.reason, counts.packets, counts.local_drops), (Reason::ConnectTimeout, 1, 0));
 }
 
 /// An IPv4 packet around a segment.

@@ -1,7 +1,8 @@
-//! How many hosts of the machine's own links are asked at a time, so that they leave room in the kernel's neighbour table.
+//! How many hosts of the machine's own links are asked through the kernel at a time, so that they leave room in its
+//! neighbour table.
 //!
-//! An entry that nobody answers for lives three seconds and cannot be dropped before; one that was answered is dropped for
-//! a new one after five. Pure but for the clock, which is handed in.
+//! An entry that nobody answers for lives three seconds and cannot be dropped before. One that was answered is kept as long
+//! as it counts as fresh, and is dropped for a new one five seconds later. Pure but for the clock, which is handed in.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -28,11 +29,11 @@ struct Taken {
 /// Entries that nobody has answered for yet.
 pub(in super::super) const MOST_UNRESOLVED: usize = 256;
 /// The room in a usual table that is full of others.
-const LEAST_ROOM: f64 = 128.0;
+pub(in super::super) const LEAST_ROOM: f64 = 128.0;
 /// How long such a one lives, and a little.
 const UNRESOLVED: Duration = Duration::from_millis(3200);
-/// After which time an entry is dropped if the table is full, and a little.
-const RESOLVED: Duration = Duration::from_secs(6);
+/// After which time an entry is dropped if the table is full, and a little: it is fresh for 15 to 45 seconds.
+const RESOLVED: Duration = Duration::from_secs(51);
 
 impl Default for Gate {
     fn default() -> Self {
@@ -88,9 +89,9 @@ impl Gate {
     }
 }
 
-/// How many seconds so many hosts of links take at most to pass the gate, each asked for so long.
-pub(in super::super) fn slowest(hosts: f64, timeout: Duration) -> f64 {
-    let waves = (hosts / LEAST_ROOM).ceil() - 1.0;
+/// How many seconds so many hosts of links take at most to pass the gate with room for some, each asked for so long.
+pub(in super::super) fn slowest(hosts: f64, room: f64, timeout: Duration) -> f64 {
+    let waves = (hosts / room).ceil() - 1.0;
     waves.max(0.0) * (RESOLVED + timeout).as_secs_f64()
 }
 
@@ -135,7 +136,7 @@ mod tests {
         let (mut gate, start) = (gate(300, 1000, true), Instant::now());
         assert_eq!(admitted(&mut gate, 0..1000, start), 300);
         (0..300).for_each(|index| gate.leave(index, true, Duration::ZERO, start));
-        assert_eq!(admitted(&mut gate, 300..1000, start + RESOLVED / 2), 0);
+        assert_eq!(admitted(&mut gate, 300..1000, start + Duration::from_secs(50)), 0);
         assert_eq!(admitted(&mut gate, 300..1000, start + RESOLVED), 300);
     }
 

@@ -1,45 +1,31 @@
-//! Asking the hosts of the machine's own links by ARP and neighbour solicitations, before anything else is sent to them:
-//! who has no station there takes no place in the kernel's neighbour table. Not what is asked of those that answered.
+//! Asking the hosts of the machine's own links: for their stations, by ARP and neighbour solicitations, and then at these
+//! for echoes. The kernel's neighbour table, which may be smaller than a link, knows nothing of it.
 
 use std::{collections::BTreeSet, io, time::Duration};
 
 use super::{
-    super::{found::Finding, layout::name, spec::Method},
+    super::{found::Finding, spec::Method},
     Drive,
     gate::MOST_UNRESOLVED,
+    places::Places,
 };
 use crate::{
     kind::Error,
     net::{
         icmp::{Peer, pace::Pacer},
-        neighbour::{self, Asker, Routes, Way},
+        neighbour::{self, Asker, Question, Routes},
         reason_of,
     },
-    outcome::{Evidence, Notice, Reason},
+    outcome::{Evidence, Reason},
 };
-
-/// Where each host is, as far as it matters here; hosts by number, in the order of the sweep.
-#[derive(Debug, Default)]
-struct Places {
-    /// On a link with this number.
-    links: Vec<(u32, usize)>,
-    /// On a link where the kernel alone can ask.
-    guarded: Vec<u32>,
-    here: Vec<u32>,
-    elsewhere: Vec<u32>,
-}
 
 /// Packets that are sent before answers are read again.
 const BATCH: usize = 64;
-/// Hosts that are looked up before others have their turn.
-const PLACES: usize = 1024;
 /// How long a second station may take to answer for an address when all have been found.
 const LINGER: u64 = 10_000_000;
 const PAUSE: u64 = 1_000_000;
-/// How often a pass is made anew because this machine lost answers.
-const MOST_REPEATS: u32 = 10;
-/// How many hosts a message names.
-const NAMED: usize = 5;
+/// How often, for each pass, one is made anew because this machine lost answers.
+const REPEATS: u32 = 3;
 
 impl Drive<'_> {
     /// Asks all hosts of links. Fails where `method: arp` cannot be done; other methods go on without it.
@@ -67,83 +53,56 @@ impl Drive<'_> {
             Err(_) => places.guarded.extend(places.links.drain(..).map(|(index, _)| index)),
         }
         places.guarded.iter().for_each(|index| self.near.gate.add(*index, false));
-        self.ask_links(&places.links).await;
+        for question in self.questions() {
+            self.ask_links(&places.links, *question).await;
+        }
         // Who answered to an earlier question was not asked again.
         self.progress.total = self.progress.done;
-        self.pass_on(room);
+        self.note_seen();
+        if let Method::Tcp(_) = self.sweep.method {
+            self.near.seen.keys().for_each(|index| self.near.gate.add(*index, true));
+        }
         Ok(())
     }
 
-    /// Whether a host needs no more asking: it is alive, or no station of its link has it.
+    /// Whether a host needs no more asking: it is alive, or was asked at its link.
     pub(super) fn is_settled(&self, index: u32) -> bool {
-        self.findings.get(index).is_alive() || self.near.is_silent(index)
+        let goes_on =
+            matches!(self.sweep.method, Method::Tcp(_)) && !self.near.lacks(Question::Station, index);
+        self.findings.get(index).is_alive() || self.near.asks(index) && !goes_on
     }
 
-    /// Takes the last answers, and notes who is alive by them alone.
+    /// How many hosts of links need no more asking, though they are not alive.
+    pub(super) fn silent(&self) -> u32 {
+        let is_icmp = self.sweep.method == Method::Icmp;
+        self.near.silent(if is_icmp { Question::Echo } else { Question::Station })
+    }
+
+    /// Takes the last answers, and notes who is alive by them.
     pub(in super::super) fn settle(&mut self) {
-        self.near.hear(self.hosts);
-        if matches!(self.sweep.method, Method::Auto | Method::Arp) {
-            self.note_seen(0);
-        }
+        self.hear();
+        self.note_seen();
         self.near.end();
+    }
+
+    /// What hosts of links are asked there.
+    fn questions(&self) -> &'static [Question] {
+        match self.sweep.method {
+            Method::Auto | Method::Icmp => &[Question::Station, Question::Echo],
+            Method::Arp | Method::Tcp(_) => &[Question::Station],
+        }
+    }
+
+    /// Takes what has come.
+    fn hear(&mut self) {
+        for (index, rtt) in self.near.hear(self.hosts) {
+            self.findings.note(index, Finding::alive(Evidence::Echo), rtt);
+        }
     }
 
     async fn routes(&self) -> Result<Routes, Error> {
         let interfaces = self.cx.shared().interfaces.current().await?;
         Ok(neighbour::routes(&interfaces).await?)
-    }
-
-    /// Empty where the run is cancelled meanwhile.
-    async fn places(&self, routes: &Routes) -> Places {
-        let mut places = Places::default();
-        let only = self.sweep.method == Method::Arp;
-        if !only && !self.hosts.ranges().any(|(first, last)| routes.touches(first, last)) {
-            return places;
-        }
-        for (at, index) in self.order.iter().enumerate() {
-            if at % PLACES == 0 {
-                tokio::task::yield_now().await;
-                if self.cx.stop().cancel.is_cancelled() {
-                    return Places::default();
-                }
-            }
-            // An earlier process may have found it.
-            if self.findings.get(index).is_alive() {
-                continue;
-            }
-            let peer = self.hosts.peer(index);
-            match routes.way(peer) {
-                Way::Link(link) if !only && routes.is_by_hand(link, peer.address) => {}
-                Way::Link(link) if routes.links()[link].mac.is_some() => places.links.push((index, link)),
-                Way::Link(_) if !only => places.guarded.push(index),
-                Way::Here if only => places.here.push(index),
-                _ if only => places.elsewhere.push(index),
-                _ => {}
-            }
-        }
-        places
-    }
-
-    /// With `method: arp` this machine itself is alive without asking, and what is on no link cannot be asked.
-    fn refuse(&mut self, places: &Places) {
-        for index in &places.here {
-            self.findings.note(*index, alive(self.hosts.peer(*index)), None);
-        }
-        for index in &places.elsewhere {
-            self.findings.note(*index, Finding::dead(Reason::NoRoute), None);
-        }
-        if !places.elsewhere.is_empty() {
-            let mut few = places.elsewhere.clone();
-            few.sort_unstable();
-            few.truncate(NAMED);
-            let named: Vec<_> = few.iter().map(|index| name(self.hosts.peer(*index))).collect();
-            let more = if places.elsewhere.len() > NAMED { ", …" } else { "" };
-            let message = format!(
-                "`method: arp` asks nobody beyond the links of this machine: {}{more}; use `icmp` for such targets",
-                named.join(", ")
-            );
-            self.cx.notice(Notice::Warning { message });
-        }
     }
 
     /// Opens the sockets that these hosts need.
@@ -153,50 +112,55 @@ impl Drive<'_> {
             .iter()
             .map(|(index, link)| (*link, self.hosts.peer(*index).address.is_ipv6()))
             .collect();
-        Asker::open(doors.into_iter().filter_map(|(number, v6)| {
+        let links = doors.into_iter().filter_map(|(number, v6)| {
             let link = &routes.links()[number];
             link.mac.map(|mac| (number, v6, mac, link))
-        }))
+        });
+        Asker::open(links, self.questions())
     }
 
-    /// Makes the passes. What answered nobody is dead, unless the run was cancelled.
-    async fn ask_links(&mut self, links: &[(u32, usize)]) {
+    /// Makes the passes of a question. What answered nobody is dead, unless the run was cancelled.
+    async fn ask_links(&mut self, links: &[(u32, usize)], question: Question) {
         let mut pacer = Pacer::new(self.pace(false), self.near.look());
         let (mut passes, mut repeats, mut lost) = (0, 0, false);
-        while passes < self.sweep.passes.0 && self.near.seen.len() < links.len() {
-            if !self.link_pass(links, &mut pacer).await {
+        while passes < self.sweep.passes.0 && links.iter().any(|(index, _)| self.near.lacks(question, *index))
+        {
+            if !self.link_pass(links, question, &mut pacer).await {
                 return;
             }
             let drops = self.near.new_drops();
             self.local_drops += u64::from(drops);
             lost = drops > 0;
-            if lost && repeats < MOST_REPEATS {
+            if lost && repeats < REPEATS * self.sweep.passes.0 {
                 repeats += 1;
             } else {
                 passes += 1;
             }
         }
         let silence = Finding::dead(if lost { Reason::LocalLoss } else { Reason::Timeout });
-        for (index, _) in links.iter().filter(|(index, _)| !self.near.seen.contains_key(index)) {
+        for (index, _) in links.iter().filter(|(index, _)| self.near.lacks(question, *index)) {
             self.findings.note(*index, silence, None);
         }
     }
 
     /// Asks each host that has not answered, and waits; whether the run goes on.
-    async fn link_pass(&mut self, links: &[(u32, usize)], pacer: &mut Pacer) -> bool {
-        let missing = links.len() - self.near.seen.len();
+    async fn link_pass(&mut self, links: &[(u32, usize)], question: Question, pacer: &mut Pacer) -> bool {
+        let missing = links.iter().filter(|(index, _)| self.near.lacks(question, *index)).count();
+        let all = self.near.answered(question) + missing;
         self.progress.total += missing as u64;
         let (mut left, mut last) = (links, self.near.look());
         let timeout = u64::try_from(self.sweep.timeout.0.as_nanos()).unwrap_or(u64::MAX);
         loop {
             // Taken before the answers are read: what comes later than this is not yet overdue.
             let now = self.near.look();
-            self.near.hear(self.hosts);
-            let wake = if let Some(at) = self.ask_some(&mut left, pacer, &mut last) {
+            self.hear();
+            let wake = if let Some(at) = self.ask_some(&mut left, question, pacer, &mut last) {
                 at
             } else {
-                let all = self.near.seen.len() == links.len();
-                let end = last.saturating_add(if all { LINGER.min(timeout) } else { timeout });
+                // Only for a station there may be two answers.
+                let linger = if question == Question::Station { LINGER.min(timeout) } else { 0 };
+                let patience = if self.near.answered(question) >= all { linger } else { timeout };
+                let end = last.saturating_add(patience);
                 if now >= end {
                     return true;
                 }
@@ -213,10 +177,16 @@ impl Drive<'_> {
     }
 
     /// Asks the next hosts; when to go on, `None` where all were asked.
-    fn ask_some(&mut self, left: &mut &[(u32, usize)], pacer: &mut Pacer, last: &mut u64) -> Option<u64> {
+    fn ask_some(
+        &mut self,
+        left: &mut &[(u32, usize)],
+        question: Question,
+        pacer: &mut Pacer,
+        last: &mut u64,
+    ) -> Option<u64> {
         for _ in 0..BATCH {
             let ((index, _), rest) = left.split_first()?;
-            if self.near.seen.contains_key(index) {
+            if !self.near.lacks(question, *index) {
                 *left = rest;
                 continue;
             }
@@ -225,7 +195,7 @@ impl Drive<'_> {
             if at > now {
                 return Some(at);
             }
-            match self.near.ask(*index, self.hosts, now) {
+            match self.near.ask(question, *index, self.hosts, now) {
                 Ok(()) => self.packets += 1,
                 Err(error) if is_busy(&error) => return Some(now + PAUSE),
                 Err(error) => self.findings.note(*index, Finding::dead(reason_of(&error)), None),
@@ -237,26 +207,20 @@ impl Drive<'_> {
         Some(0)
     }
 
-    /// Notes those that answered as alive where nothing more is asked of them; the others come to the gate.
-    fn pass_on(&mut self, room: usize) {
-        match self.sweep.method {
-            Method::Arp => self.note_seen(0),
-            Method::Auto => self.note_seen(room),
-            Method::Icmp | Method::Tcp(_) => {}
+    /// Notes those whose station answered as alive, where that is enough.
+    fn note_seen(&mut self) {
+        if !matches!(self.sweep.method, Method::Auto | Method::Arp) {
+            return;
         }
-        self.near.seen.keys().for_each(|index| self.near.gate.add(*index, true));
-    }
-
-    /// Notes those that answered as alive, but for the first so many.
-    fn note_seen(&mut self, but: usize) {
-        for (index, seen) in self.near.seen.iter().skip(but) {
+        for (index, seen) in &self.near.seen {
             let finding = alive(self.hosts.peer(*index));
             self.findings.note(*index, finding, Some(seen.rtt));
         }
     }
 }
 
-fn alive(peer: Peer) -> Finding {
+/// What an answer of its station says of a host.
+pub(super) fn alive(peer: Peer) -> Finding {
     Finding::alive(if peer.address.is_ipv6() { Evidence::Nd } else { Evidence::Arp })
 }
 

@@ -5,6 +5,7 @@ mod echo;
 mod gate;
 mod link;
 mod near;
+mod places;
 mod progress;
 mod syn;
 mod tcp;
@@ -19,7 +20,7 @@ use self::{
     progress::Progress,
 };
 pub(super) use self::{
-    gate::{MOST_UNRESOLVED, slowest as slowest_gate, slowest_unresolved},
+    gate::{LEAST_ROOM, MOST_UNRESOLVED, slowest as slowest_gate, slowest_unresolved},
     near::Seen,
     tcp::most_connections,
 };
@@ -114,7 +115,7 @@ impl<'a> Drive<'a> {
 
     /// How many hosts are still to be asked.
     fn missing(&self) -> u32 {
-        self.hosts.count().saturating_sub(self.findings.alive()).saturating_sub(self.near.silent())
+        self.hosts.count().saturating_sub(self.findings.alive()).saturating_sub(self.silent())
     }
 
     /// How many hosts were asked at least once.

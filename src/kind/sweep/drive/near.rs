@@ -1,7 +1,7 @@
-//! The hosts of the machine's own links: whom this asks for their stations, and who answered. Not when to ask.
+//! The hosts of the machine's own links: whom this asks for their stations and for echoes, and who answered. Not when to ask.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     io,
     time::Duration,
 };
@@ -9,7 +9,7 @@ use std::{
 use super::{super::hosts::Hosts, gate::Gate};
 use crate::net::{
     icmp::{Peer, clock::Clocks},
-    neighbour::{Answer, Asker, Mac},
+    neighbour::{Answer, Asker, Mac, Question, Said},
 };
 
 /// The hosts of the machine's own links.
@@ -19,8 +19,10 @@ pub(in super::super) struct Near {
     asker: Option<Asker>,
     /// Whom this asks; those that the kernel alone can ask for are the gate's.
     asked: HashMap<u32, Asked>,
-    /// Who answered.
+    /// Whose station answered.
     pub(in super::super) seen: BTreeMap<u32, Seen>,
+    /// Who answered to an echo.
+    echoed: HashSet<u32>,
     pub(super) gate: Gate,
 }
 
@@ -29,6 +31,8 @@ struct Asked {
     link: usize,
     /// When it was asked last.
     sent: Option<u64>,
+    /// How often it was asked for an echo.
+    echoes: u8,
 }
 
 /// A host whose station answered.
@@ -49,7 +53,10 @@ impl Near {
     /// Gets ready to ask hosts, each at the link with its number.
     pub(super) fn begin(&mut self, asker: Asker, links: &[(u32, usize)]) {
         self.asker = Some(asker);
-        self.asked = links.iter().map(|(index, link)| (*index, Asked { link: *link, sent: None })).collect();
+        self.asked = links
+            .iter()
+            .map(|(index, link)| (*index, Asked { link: *link, sent: None, echoes: 0 }))
+            .collect();
     }
 
     /// The monotonic time.
@@ -57,12 +64,36 @@ impl Near {
         self.clocks.look()
     }
 
-    /// Asks for a host's station.
-    pub(super) fn ask(&mut self, index: u32, hosts: &Hosts, now: u64) -> io::Result<()> {
+    /// Asks a host once; for an echo, where its station is known.
+    pub(super) fn ask(&mut self, question: Question, index: u32, hosts: &Hosts, now: u64) -> io::Result<()> {
         let (Some(asker), Some(host)) = (&self.asker, self.asked.get_mut(&index)) else { return Ok(()) };
-        asker.ask(host.link, hosts.peer(index).address)?;
+        let address = hosts.peer(index).address;
+        match (question, self.seen.get(&index)) {
+            (Question::Station, _) => asker.ask(host.link, address)?,
+            (Question::Echo, Some(seen)) => {
+                host.echoes = host.echoes.wrapping_add(1);
+                asker.ask_echo(host.link, address, seen.mac, host.echoes)?;
+            }
+            (Question::Echo, None) => return Ok(()),
+        }
         host.sent = Some(now);
         Ok(())
+    }
+
+    /// Whether a host is still to be asked something.
+    pub(super) fn lacks(&self, question: Question, index: u32) -> bool {
+        match question {
+            Question::Station => !self.seen.contains_key(&index),
+            Question::Echo => self.seen.contains_key(&index) && !self.echoed.contains(&index),
+        }
+    }
+
+    /// How many hosts have answered to a question.
+    pub(super) fn answered(&self, question: Question) -> usize {
+        match question {
+            Question::Station => self.seen.len(),
+            Question::Echo => self.echoed.len(),
+        }
     }
 
     /// Waits until there is something to hear; what there was before must have been heard.
@@ -73,23 +104,34 @@ impl Near {
         }
     }
 
-    /// Reads what has come. An answer counts only for a host that was asked, at the link where it was asked.
-    pub(super) fn hear(&mut self, hosts: &Hosts) {
-        let mut answers = vec![];
+    /// Reads what has come; gives the echoes, each with its round trip if it is that of the last question. An answer counts
+    /// only for a host that was asked, at the link where it was asked.
+    pub(super) fn hear(&mut self, hosts: &Hosts) -> Vec<(u32, Option<Duration>)> {
+        let (mut answers, mut echoes) = (vec![], vec![]);
         if let Some(asker) = &mut self.asker {
             asker.receive(&mut answers);
         }
         let read = self.look();
-        for Answer { link, interface, address, mac, stamp } in answers {
+        for Answer { link, interface, address, said, stamp } in answers {
             let Some(index) = hosts.number(Peer { address, scope: interface }) else { continue };
-            let asked = self.asked.get(&index).filter(|asked| asked.link == link);
-            let Some(sent) = asked.and_then(|asked| asked.sent) else { continue };
+            let Some(asked) = self.asked.get(&index).filter(|asked| asked.link == link) else { continue };
+            let Some(sent) = asked.sent else { continue };
             let rtt = self.clocks.round_trip(sent, None, stamp, read).rtt;
-            let seen = self.seen.entry(index).or_insert_with(|| Seen { mac, rtt, others: vec![] });
-            if seen.mac != mac && !seen.others.contains(&mac) && seen.others.len() < MOST_OTHERS {
-                seen.others.push(mac);
+            match said {
+                Said::Station(mac) => {
+                    let seen = self.seen.entry(index).or_insert_with(|| Seen { mac, rtt, others: vec![] });
+                    if seen.mac != mac && !seen.others.contains(&mac) && seen.others.len() < MOST_OTHERS {
+                        seen.others.push(mac);
+                    }
+                }
+                Said::Echo(number) => {
+                    if self.echoed.insert(index) {
+                        echoes.push((index, (number == asked.echoes).then_some(rtt)));
+                    }
+                }
             }
         }
+        echoes
     }
 
     /// Packets that this machine lost since the last time it was asked.
@@ -102,14 +144,14 @@ impl Near {
         self.asked.iter().filter(|(_, asked)| asked.sent.is_some()).map(|(index, _)| *index)
     }
 
-    /// Whether a host was asked and has not answered.
-    pub(super) fn is_silent(&self, index: u32) -> bool {
-        self.asked.contains_key(&index) && !self.seen.contains_key(&index)
+    /// Whether a host is one of those that this asks.
+    pub(super) fn asks(&self, index: u32) -> bool {
+        self.asked.contains_key(&index)
     }
 
-    /// How many were asked and have not answered.
-    pub(super) fn silent(&self) -> u32 {
-        u32::try_from(self.asked.len() - self.seen.len()).unwrap_or(u32::MAX)
+    /// How many of those that this asks have not answered to a question.
+    pub(super) fn silent(&self, question: Question) -> u32 {
+        u32::try_from(self.asked.len() - self.answered(question)).unwrap_or(u32::MAX)
     }
 
     /// Asks and hears no more.

@@ -70,9 +70,13 @@ pub(super) struct Prober {
     heard: bool,
     /// Errors in a row that nothing explains.
     strange: u32,
+    /// Until then the socket is not read: it reports an error that nothing explains, and would keep us awake for ever.
+    deaf_until: u64,
 }
 
-const LONG_PAUSE: Duration = Duration::from_millis(100);
+/// Errors in a row that nothing explains, after which each further one costs a pause.
+const STRANGE: u32 = 3;
+const LONG_PAUSE: u64 = 200_000_000;
 /// Room for replies; a page that none has reached takes no memory.
 const ROOM: usize = 128 << 10;
 const ERROR_SLOT: usize = 256;
@@ -111,6 +115,7 @@ impl Prober {
             slot: ERROR_SLOT,
             heard: true,
             strange: 0,
+            deaf_until: 0,
             socket,
         }
     }
@@ -122,7 +127,7 @@ impl Prober {
             let now = clock::monotonic();
             let mut emptied = true;
             if self.heard || self.flights.count() > 0 {
-                emptied = self.receive();
+                emptied = now < self.deaf_until || self.receive();
                 if emptied {
                     self.look_for_drops(now);
                     self.expire(now);
@@ -201,12 +206,10 @@ impl Prober {
     /// Sleeps until something comes, a probe is overdue, or one of these times.
     fn sleep(&mut self, wakes: [Option<u64>; 2]) {
         let overdue = self.next_alarm();
-        let until = wakes.into_iter().chain([overdue]).flatten().min();
         let now = clock::monotonic();
+        let muted = now < self.deaf_until;
+        let until = wakes.into_iter().chain([overdue, muted.then_some(self.deaf_until)]).flatten().min();
         let timeout = until.map(|at| TimeSpec::from(Duration::from_nanos(at.saturating_sub(now))));
-        // A socket that reports an error which nothing explains would keep us awake for ever.
-        let muted = self.strange > 3;
-        let timeout = if muted { Some(TimeSpec::from(LONG_PAUSE)) } else { timeout };
         let mut polled = vec![PollFd::new(self.ear.as_fd(), PollFlags::POLLIN)];
         if !muted {
             polled.push(PollFd::new(self.socket.as_fd(), PollFlags::POLLIN));
@@ -217,8 +220,5 @@ impl Prober {
         }
         self.ear.wake();
         self.heard = muted || polled.get(1).is_some_and(|socket| socket.any().unwrap_or(false));
-        if muted || !self.heard {
-            self.strange = 0;
-        }
     }
 }

@@ -7,10 +7,10 @@ use std::{cmp::Reverse, io::ErrorKind, sync::atomic::Ordering};
 
 use super::{
     super::{
-        Failure, Peer, Probe, What, mark, silence,
+        Failure, Peer, Probe, What, clock, mark, silence,
         socket::{Received, Told},
     },
-    ERROR_SLOT, Prober, Waiting,
+    ERROR_SLOT, LONG_PAUSE, Prober, STRANGE, Waiting,
 };
 use crate::{outcome::Reason, sys::datagram::Message};
 
@@ -28,6 +28,7 @@ impl Prober {
             let explained = self.read_errors();
             let more = match received {
                 Ok(more) => {
+                    self.strange = 0;
                     let read = self.clocks.look();
                     for message in batch.messages() {
                         if self.credit(&message, read).is_none() {
@@ -36,11 +37,17 @@ impl Prober {
                     }
                     more
                 }
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => false,
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                    self.strange = 0;
+                    false
+                }
                 // An error of some probe, left over; its entry was in the queue.
                 Err(_) if explained => true,
                 Err(_) => {
-                    self.strange += 1;
+                    self.strange = self.strange.saturating_add(1);
+                    if self.strange > STRANGE {
+                        self.deaf_until = clock::monotonic() + LONG_PAUSE;
+                    }
                     false
                 }
             };
@@ -172,7 +179,7 @@ impl Prober {
             let failure = self.flights.end(number, &mut state.list);
             let tainted = self.dropped.is_some_and(|dropped| known.sent <= dropped);
             match failure {
-                None if tainted && known.resends < state.options.resends => {
+                None if tainted && known.resends < state.options.resends && state.resends.take() => {
                     state.in_flight -= 1;
                     let probe = Probe { index: known.index, peer };
                     state.queue.push_front(Waiting { probe, resends: known.resends + 1 });

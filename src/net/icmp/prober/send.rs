@@ -244,7 +244,10 @@ impl Prober {
             self.stamps.sent(pick.number);
         }
         state.counts.packets.fetch_add(1, Ordering::Relaxed);
-        state.counts.sent.fetch_add(u64::from(pick.waiting.resends == 0), Ordering::Relaxed);
+        if pick.waiting.resends == 0 {
+            state.counts.sent.fetch_add(1, Ordering::Relaxed);
+            state.resends.earn();
+        }
         state.in_flight += 1;
         self.flights.launch(pick.number, now, &mut state.list);
         if state.alarm.is_none() {

@@ -9,6 +9,7 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 
 use super::super::{
     Counts, Event, Options, Probe, What, ancillary,
+    drops::Resends,
     flights::{Known, List},
     mark::Key,
     pace::Pacer,
@@ -26,6 +27,7 @@ pub(super) struct State {
     pub(super) pacer: Pacer,
     pub(super) list: List,
     pub(super) in_flight: usize,
+    pub(super) resends: Resends,
     /// When the first of its probes may be overdue, as the prober's heap has it.
     pub(super) alarm: Option<u64>,
     /// Whether it waits for its turn to send.
@@ -86,6 +88,7 @@ impl Sessions {
             control: ancillary::control(v6, &options),
             timeout: u64::try_from(options.timeout.as_nanos()).unwrap_or(u64::MAX),
             pacer: Pacer::new(options.pace, now),
+            resends: Resends::new(options.resends.into()),
             options,
             events,
             counts,

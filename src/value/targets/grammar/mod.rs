@@ -16,7 +16,7 @@ use v6::{check_v6_size, parse_v6, parse_v6_address};
 pub(super) use v4::intervals;
 
 use super::{Target, network};
-use crate::value::Wrong;
+use crate::value::{Host, Wrong};
 
 const SAMPLE: &str =
     "write such as `10.0.2.2-4`, `10.0.2.0/24`, `2001:db8::10-2f`, a host name, `@file` or `iface:eth0`";
@@ -55,7 +55,11 @@ pub(super) fn parse(text: &str) -> Result<Target, Wrong> {
     if text.bytes().all(|byte| byte.is_ascii_digit() || b".-*".contains(&byte)) {
         return parse_v4(text);
     }
-    text.parse().map(Target::Host)
+    match text.parse()? {
+        // `[10.0.2.2]` is an address like any other.
+        Host::Ip(IpAddr::V4(address)) => parse_v4(&address.to_string()),
+        host => Ok(Target::Host(host)),
+    }
 }
 
 fn parse_network(address: &str, prefix: &str) -> Result<Target, Wrong> {

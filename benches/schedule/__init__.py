@@ -1,0 +1,1 @@
+"""`benches/run schedule`: how punctually jobs start, beside tokio-cron-scheduler and the bare timer."""

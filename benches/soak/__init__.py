@@ -1,0 +1,1 @@
+"""`benches/run soak`: everything at once on one daemon for an hour, with faults: what grows, what breaks."""
