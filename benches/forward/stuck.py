@@ -1,5 +1,5 @@
 """`benches/run stuck`: connections through a forward while nobody reads its log, beside the same with a log that is read."""
-import argparse, fcntl, os, pathlib, re, socket, statistics, tempfile, threading, time, urllib.request
+import argparse, fcntl, os, pathlib, re, socket, struct, tempfile, threading, time, urllib.request
 
 from common import tables
 from common.process import Process, end_all, listens, stop_politely, until
@@ -33,6 +33,8 @@ class Forward:
         def client(number):
             while time.monotonic() < end:
                 with socket.create_connection((HOST, self.port)) as stream:
+                    # A reset leaves no port waiting: there are too few for a minute of this.
+                    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     stream.sendall(b"x")
                     if stream.recv(1) == b"x":
                         counts[number] += 1

@@ -39,9 +39,10 @@ use crate::{
 /// Loads all job files, starts the services, runs each check on its schedule, serves metrics and a status page, and
 /// writes a JSON record for each thing that happens.
 ///
-/// When files change, or at SIGHUP, it reads them again and takes on all of them or, where one is wrong, none. SIGHUP also
-/// opens `--log.file` anew, which is what logrotate wants of it after a rename; `copytruncate` works, too. SIGTERM and
+/// When files change, or at SIGHUP, it reads them again and takes on all of them or, where one is wrong, none. SIGTERM and
 /// SIGINT drain and end; a second one ends at once.
+///
+/// A reload opens `--log.file` anew, too: logrotate renames it and sends SIGHUP; its `copytruncate` works as well.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:

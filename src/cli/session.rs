@@ -214,12 +214,21 @@ pub async fn run(session: Session, signals: Signals, control: Control, commands:
 
 /// Waits for those who read what the sinks write, until they have all, take nothing for too long, or a signal comes.
 async fn read_out(readers: Vec<Reader>, summary: &mut Summary) {
-    let Ok(mut signals) = Signals::catch(false) else { return };
+    if readers.is_empty() {
+        return;
+    }
+    let mut signals = Signals::catch(false).ok();
+    let mut end = Box::pin(async move {
+        match &mut signals {
+            Some(signals) => signals.end().await,
+            None => std::future::pending().await,
+        }
+    });
     let patience = if summary.signal.is_some() { HURRY } else { PATIENCE };
     for reader in readers {
         tokio::select! {
             unread = reader.finish(patience) => summary.unread += unread,
-            signal = signals.end() => {
+            signal = &mut end => {
                 summary.signal = Some(signal);
                 summary.cut_short = true;
                 return;

@@ -127,10 +127,10 @@ pub async fn serve(listener: TcpListener, site: Site, stop: CancellationToken) {
             continue;
         };
         let crowded = places.available_permits() < CLIENTS / 2 || !spare.take();
-        let served = client(stream, server.clone(), crowded, stop.clone(), place);
+        let serving = client(stream, server.clone(), crowded, stop.clone(), place);
         let spare = spare.clone();
         clients.spawn(async move {
-            served.await;
+            serving.await;
             spare.take();
         });
     }

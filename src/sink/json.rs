@@ -219,7 +219,9 @@ mod tests {
     fn an_ad_hoc_verb_tells_the_steps_too() {
         let paper = Paper::default();
         let (mut lines, written) = Lines::new(paper.writer());
-        testing::notices().iter().for_each(|event| lines.event(event));
+        for event in &testing::notices() {
+            lines.event(event);
+        }
         lines.close();
         written.result().unwrap();
         let events = events(&paper.text());

@@ -41,9 +41,8 @@ fn busy(folder: &Path) -> String {
     let mut text = String::from("jobs:\n  - name: echo\n    echo: { listen: '127.0.0.1:0' }\n");
     text.push_str("  - name: way\n    forward: { listen: '127.0.0.1:0', to: 'job:echo' }\n");
     for number in 0..8 {
-        text.push_str(&format!(
-            "  - name: n{number}\n    every: 100ms\n    labels: {{ note: {label} }}\n    interfaces: {{ select: [lo] }}\n"
-        ));
+        let check = "every: 100ms\n    interfaces: { select: [lo] }";
+        text += &format!("  - name: n{number}\n    labels: {{ note: {label} }}\n    {check}\n");
     }
     write(folder, &text)
 }
