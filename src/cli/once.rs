@@ -76,7 +76,7 @@ impl Once {
         let files = Files::of(&self.paths);
         let loaded = files.load_or_say(color)?;
         self.check_selected(&loaded)?;
-        let runtime = session::prepare(self.ending.drop_all)?;
+        let runtimes = session::prepare(self.ending.drop_all)?;
         trace::to_stderr();
         let state = session::open_state(self.keeping.state.as_deref(), Counter::default())?;
         let (sinks, written) = self.sinks(&files.name(), color);
@@ -90,7 +90,7 @@ impl Once {
             grace: self.ending.grace.0,
             drain_idle: self.ending.drain_idle.0,
         };
-        let summary = session::block_on(&runtime, session)?;
+        let summary = session::block_on(&runtimes, session)?;
         let mut code = summary.exit_code();
         for error in written.iter().filter_map(|written| written.result().err()) {
             out::fail(Code::Failed, error);

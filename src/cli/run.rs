@@ -12,13 +12,14 @@ use clap::{
     ValueEnum, ValueHint,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, runtime::Handle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     files::Files,
     out::{self, Color},
     predict,
+    runtime::Runtimes,
     session::{self, Session},
     trace,
 };
@@ -124,7 +125,7 @@ impl Run {
         let registry = Registry::new(self.metrics_max_series);
         let metrics = Metrics::new(registry.clone())
             .map_err(|error| out::fail(Code::Failed, format_args!("set up the metrics: {error}")))?;
-        let runtime = session::prepare(self.ending.drop_all)?;
+        let runtimes = session::prepare(self.ending.drop_all)?;
         let log = self.log(log, color, &metrics)?;
         let state = session::open_state(self.keeping.state.as_deref(), metrics.state_failed.clone())?;
         if let Some(state) = &state {
@@ -141,14 +142,20 @@ impl Run {
             grace: self.ending.grace.0,
             drain_idle: self.ending.drain_idle.0,
         };
-        runtime.block_on(self.serve(session, metrics, history))
+        runtimes.block_on(self.serve(session, &runtimes, metrics, history))
     }
 
     /// Serves HTTP beside the engine, also while it drains.
-    async fn serve(&self, session: Session, metrics: Arc<Metrics>, history: History) -> Result<Code, Code> {
+    async fn serve(
+        &self,
+        session: Session,
+        runtimes: &Runtimes,
+        metrics: Arc<Metrics>,
+        history: History,
+    ) -> Result<Code, Code> {
         let signals = session::catch(true)?;
-        let at = self.web_listen_address;
-        let listener = listen(at).map_err(|error| {
+        let (house, at) = (runtimes.house(), self.web_listen_address);
+        let listener = listen(at, &house).map_err(|error| {
             let hint = "choose another address with `--web.listen-address`, such as 127.0.0.1:0";
             out::fail(Code::Failed, format_args!("listen on {at} for metrics: {error}\nhint: {hint}"))
         })?;
@@ -156,11 +163,11 @@ impl Run {
         let (control, commands) = run::control();
         let reload = self.web_enable_lifecycle.then(|| reload(control.clone()));
         let (server, stop) = (TaskTracker::new(), CancellationToken::new());
-        server.spawn(http::serve(listener, Site { metrics, history, reload }, stop.clone()));
+        server.spawn_on(http::serve(listener, Site { metrics, history, reload }, stop.clone()), &house);
         let jobs = out::plural(session.set.jobs.len(), "job");
         let version = env!("CARGO_PKG_VERSION");
         out::say(format_args!("netjobs {version} runs {jobs}; metrics on http://{at}/metrics"));
-        let summary = session::run(session, signals, control, commands).await;
+        let summary = session::run(session, house, runtimes.runs(), signals, control, commands).await;
         stop.cancel();
         server.close();
         server.wait().await;
@@ -216,9 +223,10 @@ fn loader(files: Files) -> Loader {
     })
 }
 
-/// Opens the address for HTTP; a port below 1024 with its right.
-fn listen(at: SocketAddr) -> io::Result<TcpListener> {
+/// Opens the address for HTTP, which is served in the house; a port below 1024 with its right.
+fn listen(at: SocketAddr, house: &Handle) -> io::Result<TcpListener> {
     let listener = rights::with(Right::NetBindService, || std::net::TcpListener::bind(at))?;
     listener.set_nonblocking(true)?;
+    let _in_the_house = house.enter();
     TcpListener::from_std(listener)
 }

@@ -8,12 +8,12 @@ use std::{
 };
 
 use clap::ValueHint;
-use tokio::{runtime::Runtime, sync::mpsc};
+use tokio::{runtime::Handle, sync::mpsc};
 use tokio_util::task::TaskTracker;
 
 use super::{
     out::{self, Color},
-    runtime,
+    runtime::{self, Runtimes},
     signals::Signals,
 };
 use crate::{
@@ -83,8 +83,8 @@ pub struct Session {
     pub drain_idle: Duration,
 }
 
-/// Gives up what no run needs and makes the runtime, in this order: threads inherit rights.
-pub fn prepare(drop_all: bool) -> Result<Runtime, Code> {
+/// Gives up what no run needs and makes the runtimes, in this order: threads inherit rights.
+pub fn prepare(drop_all: bool) -> Result<Runtimes, Code> {
     rights::keep_only(if drop_all { &[] } else { Right::ALL });
     let told = |what: &str, error, hint: &str| {
         out::fail(Code::Failed, format_args!("{what}: {error}\nhint: {hint}"))
@@ -106,9 +106,11 @@ pub fn open_state(folder: Option<&Path>, failed: Counter) -> Result<Option<State
 }
 
 /// Runs a session that nobody else controls.
-pub fn block_on(runtime: &Runtime, session: Session) -> Result<Summary, Code> {
+pub fn block_on(runtimes: &Runtimes, session: Session) -> Result<Summary, Code> {
     let (control, commands) = run::control();
-    runtime.block_on(async { Ok(run(session, catch(false)?, control, commands).await) })
+    runtimes.block_on(async {
+        Ok(run(session, runtimes.house(), runtimes.runs(), catch(false)?, control, commands).await)
+    })
 }
 
 /// Catches signals from here on; must be called in a runtime, before anybody is told that the program runs.
@@ -133,23 +135,28 @@ pub fn units() -> Units {
     Units::new(KINDS.iter().map(|facts| (facts.name, facts.measures)))
 }
 
-/// Runs the session until it is over, and hands each event to each sink.
+/// Runs the session until it is over, and hands each event to each sink; those are in the house, and runs in `runs`.
 ///
-/// Must be called in a runtime. `control` is the other end of `commands`; signals go to it.
-pub async fn run(session: Session, signals: Signals, control: Control, commands: Commands) -> Summary {
+/// Must be called in a runtime, of which the engine then is. `control` is the other end of `commands`; signals go to it.
+pub async fn run(
+    session: Session,
+    house: Handle,
+    runs: Handle,
+    signals: Signals,
+    control: Control,
+    commands: Commands,
+) -> Summary {
     let Session { set, loader, mode, sinks, shared, dropped, grace, drain_idle } = session;
     let state = shared.state.clone();
     let (events, receiver) = mpsc::channel(EVENTS);
     let clock = Arc::new(SystemClock);
-    let start = Start { set, shared, events, dropped, commands, loader, mode, grace, drain_idle, clock };
+    let runs = Some(runs);
+    let start =
+        Start { set, shared, events, dropped, commands, loader, mode, grace, drain_idle, clock, runs };
     let tracker = TaskTracker::new();
-    let pump = tracker.spawn(sink::pump(receiver, sinks));
+    let pump = tracker.spawn_on(sink::pump(receiver, sinks), &house);
     let signals = tracker.spawn(signals.tell(control));
-    // On a worker, beside the runs: whoever waits outside of them is woken by a system call each time.
-    let summary = match tracker.spawn(run::run(start)).await {
-        Ok(summary) => summary,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    };
+    let summary = run::run(start).await;
     // The last sender is gone: the pump ends once every sink has had its say.
     let _ = pump.await;
     if let Some(state) = state.filter(|state| !state.flush(LAST_WRITES)) {

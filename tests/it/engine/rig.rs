@@ -19,6 +19,7 @@ use netjobs::{
     run::{Clock, Control, Mode, Reading, Set, Start, Summary, control, run},
 };
 use tokio::{
+    runtime::Handle,
     sync::mpsc,
     task::JoinHandle,
     time::{Instant, sleep},
@@ -99,6 +100,11 @@ impl Rig {
 
     /// With an engine whose sinks take that many events before one is read.
     pub(crate) fn with_room(mode: Mode, jobs: Vec<Job>, room: usize) -> Self {
+        Self::on(None, mode, jobs, room)
+    }
+
+    /// With runs that are elsewhere.
+    pub(crate) fn on(runs: Option<Handle>, mode: Mode, jobs: Vec<Job>, room: usize) -> Self {
         let (sender, events) = mpsc::channel(room);
         let (control, commands) = control();
         let clock = Arc::new(TestClock::new());
@@ -119,6 +125,7 @@ impl Rig {
             grace: Duration::from_secs(30),
             drain_idle: Duration::from_secs(5),
             clock: clock.clone(),
+            runs,
         };
         let engine = TaskTracker::new().spawn(run(start));
         Self { control, clock, shared, dropped, files, reads, events, engine }
