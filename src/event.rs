@@ -127,6 +127,21 @@ pub enum Event {
     },
     /// A run ended.
     RunFinished(Box<Finished>),
+    /// A run was given up, and the call in which it is stuck has not returned: its thread is lost until then, and the job
+    /// starts no other run.
+    RunStuck {
+        /// The job.
+        job: JobRef,
+        /// The run.
+        run_id: String,
+    },
+    /// A run that was stuck has returned.
+    RunReturned {
+        /// The job.
+        job: JobRef,
+        /// The run.
+        run_id: String,
+    },
     /// Starts that did not become runs.
     RunSkipped {
         /// The job.

@@ -79,7 +79,7 @@ impl Once {
         self.check_selected(&loaded)?;
         self.check_runs(&loaded)?;
         let listeners = Pool::default();
-        let runtime = session::prepare(&self.ending, &loaded.jobs, &listeners)?;
+        let runtimes = session::prepare(&self.ending, &loaded.jobs, &listeners)?;
         for (_, path) in self.reports() {
             let report = path.as_deref().map(output).map_or(Ok(()), |output| output.try_open());
             report.map_err(|error| out::fail(Code::Failed, error))?;
@@ -99,7 +99,7 @@ impl Once {
             grace: self.ending.grace.0,
             drain_idle: self.ending.drain_idle.0,
         };
-        let summary = session::block_on(runtime, session)?;
+        let summary = session::block_on(runtimes, session)?;
         let mut code = summary.exit_code();
         for error in written.iter().filter_map(|written| written.result().err()) {
             out::fail(Code::Failed, error);

@@ -19,6 +19,7 @@ use super::{
     manager::Manager,
     out::{self, Color},
     predict,
+    runtime::Runtimes,
     session::{self, Session},
     signals,
     watch::{Sight, Watch},
@@ -114,7 +115,7 @@ impl Run {
         let registry = Registry::new(self.metrics_max_series);
         let metrics = Metrics::new(registry.clone())
             .map_err(|error| out::fail(Code::Failed, format_args!("set up the metrics: {error}")))?;
-        let runtime = session::prepare(&self.ending, &loaded.jobs, &listeners)?;
+        let runtimes = session::prepare(&self.ending, &loaded.jobs, &listeners)?;
         files::say_closed(&loaded.seen);
         let log = self.logging.start(log, color, &metrics)?;
         let state = session::open_state(self.keeping.state.as_deref(), metrics.state_failed.clone())?;
@@ -143,18 +144,22 @@ impl Run {
             _ => None,
         };
         let site = Site { metrics, history, reload: None, plan: None, spare };
-        let ended = runtime.block_on(self.serve(session, Beside { web, site, files, watch, manager }));
-        // Whatever still blocks a thread, such as looking up a name, holds up nothing.
-        runtime.shutdown_background();
+        let beside = Beside { web, site, files, watch, manager };
+        let ended = runtimes.block_on(self.serve(session, beside, &runtimes));
+        runtimes.end();
         ended
     }
 
     /// Serves HTTP beside the engine, also while it drains.
-    async fn serve(&self, session: Session, beside: Beside) -> Result<Code, Code> {
+    async fn serve(&self, session: Session, beside: Beside, runtimes: &Runtimes) -> Result<Code, Code> {
         let Beside { web, mut site, files, watch, manager } = beside;
+        let (house, runs) = (runtimes.house(), runtimes.runs());
         let signals = session::catch(true)?;
-        let listener = TcpListener::from_std(web)
-            .map_err(|error| out::fail(Code::Failed, format_args!("listen for metrics: {error}")))?;
+        let listener = {
+            let _in_the_house = house.enter();
+            TcpListener::from_std(web)
+                .map_err(|error| out::fail(Code::Failed, format_args!("listen for metrics: {error}")))?
+        };
         let at = listener.local_addr().unwrap_or(self.web_listen_address);
         let (control, commands) = run::control();
         let (server, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -163,16 +168,16 @@ impl Run {
         site.plan =
             (!is_demo).then(|| Foresight::new(files, control.clone(), session.shared.clone()).asked());
         if let Some(manager) = manager {
-            server.spawn(manager.talk(site.history.clone(), control.clone(), stop.clone()));
+            server.spawn_on(manager.talk(site.history.clone(), control.clone(), stop.clone()), &house);
         }
-        server.spawn(http::serve(listener, site, stop.clone()));
+        server.spawn_on(http::serve(listener, site, stop.clone()), &house);
         if let Some(watch) = watch {
-            server.spawn(watch.run(control.clone(), stop.clone()));
+            server.spawn_on(watch.run(control.clone(), stop.clone()), &house);
         }
         let jobs = out::plural(session.set.jobs.len(), "job");
         let version = env!("CARGO_PKG_VERSION");
         out::say(format_args!("netjobs {version} runs {jobs}; metrics on http://{at}/metrics"));
-        let summary = session::run(session, signals, control, commands).await;
+        let summary = session::run(session, house, runs, signals, control, commands).await;
         stop.cancel();
         server.close();
         server.wait().await;

@@ -1,4 +1,7 @@
-//! The tokio runtime, made in one place. Not at start: commands that only print never have one.
+//! The tokio runtimes, made in one place. Not at start: commands that only print never have one.
+//!
+//! There are three, so that no run can hold up what is none of its own, not even by a call that does not return: the engine
+//! has the main thread for itself, sinks and the HTTP side have two threads, and runs have more threads than there are cores.
 //!
 //! tokio panics or hangs where a thread cannot be started or a file cannot be opened; so both are tried first, and a limit
 //! ends in a sentence instead.
@@ -11,23 +14,39 @@ use std::{
     time::Duration,
 };
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 
-/// Worker threads where nothing else is said: the work is waiting, not computing.
-const WORKERS: usize = 2;
+/// Threads for sinks and the HTTP side where there are as many cores: the work is waiting, not computing.
+const HOUSE: usize = 2;
+/// Threads of runs beyond the cores: so many runs may be stuck in a call at once, and the cores still have work.
+const SPARE: usize = 4;
+/// The most cores that are counted.
+const CORES: usize = 4;
 /// The runtimes, the signals, a listener and a connection.
-const DESCRIPTORS: usize = 20;
-/// Threads for calls that block, such as looking up names.
+const DESCRIPTORS: usize = 30;
+/// Threads of each runtime for calls that block, such as looking up names.
 const BLOCKING: usize = 32;
-/// The thread that makes the runtime.
+/// The thread that makes the runtimes.
 const MAKER: &str = "netjobs-start";
+/// How long runs that were broken off may take to let go of what they hold.
+const FAREWELL: Duration = Duration::from_millis(200);
 
-/// Makes the runtime, with all its workers and one blocking thread started.
-pub fn build() -> io::Result<Runtime> {
-    let workers = thread::available_parallelism().map_or(1, usize::from).min(WORKERS);
-    try_threads(workers + 2)?;
+/// The runtimes of the process.
+#[derive(Debug)]
+pub struct Runtimes {
+    /// One thread, the caller's.
+    engine: Runtime,
+    house: Runtime,
+    runs: Runtime,
+}
+
+/// Makes the runtimes, with all their threads and a blocking one of each started.
+pub fn build() -> io::Result<Runtimes> {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let (house, runs) = (cores.min(HOUSE), cores.min(CORES) + SPARE);
+    try_threads(house + runs + 3)?;
     // Where something is refused all the same, tokio panics, and then waits for ever for the threads that it has. So a
-    // thread of its own makes it, and is left where it is.
+    // thread of its own makes them, and is left where it is.
     let (tell, told) = mpsc::sync_channel(1);
     let (refused, before) = (tell.clone(), panic::take_hook());
     panic::set_hook(Box::new(move |panic| {
@@ -38,21 +57,50 @@ pub fn build() -> io::Result<Runtime> {
             before(panic);
         }
     }));
-    thread::Builder::new().name(MAKER.into()).spawn(move || tell.send(make(workers)))?;
+    thread::Builder::new().name(MAKER.into()).spawn(move || tell.send(make(house, runs)))?;
     told.recv().map_err(io::Error::other)?
 }
 
-fn make(workers: usize) -> io::Result<Runtime> {
+fn make(house: usize, runs: usize) -> io::Result<Runtimes> {
+    let engine = Builder::new_current_thread().enable_all().build()?;
+    Ok(Runtimes { engine, house: threads("netjobs", house)?, runs: threads("netjobs-run", runs)? })
+}
+
+fn threads(name: &str, workers: usize) -> io::Result<Runtime> {
     let runtime = Builder::new_multi_thread()
         .worker_threads(workers)
         .max_blocking_threads(BLOCKING)
         // Once started, the first blocking thread stays: later calls queue behind it where no other can start.
         .thread_keep_alive(Duration::from_secs(u64::from(u32::MAX)))
-        .thread_name("netjobs")
+        .thread_name(name)
         .enable_all()
         .build()?;
     runtime.block_on(runtime.spawn_blocking(|| ())).map_err(io::Error::other)?;
     Ok(runtime)
+}
+
+impl Runtimes {
+    /// Runs a future on the caller's thread: the engine, and what never blocks.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.engine.block_on(future)
+    }
+
+    /// Where sinks and the HTTP side are.
+    pub fn house(&self) -> Handle {
+        self.house.handle().clone()
+    }
+
+    /// Where runs are.
+    pub fn runs(&self) -> Handle {
+        self.runs.handle().clone()
+    }
+
+    /// Ends them; a call that does not return, such as a look-up of a name, holds up nothing.
+    pub fn end(self) {
+        self.runs.shutdown_timeout(FAREWELL);
+        self.house.shutdown_background();
+        self.engine.shutdown_background();
+    }
 }
 
 /// Opens as many files as the smallest of programs takes and closes them again; an error where the system allows fewer.
@@ -83,9 +131,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_runtime_runs_tasks_and_blocking_calls() {
-        let runtime = build().unwrap();
-        assert_eq!(runtime.block_on(async { tokio::task::spawn_blocking(|| 7).await.unwrap() }), 7);
+    fn each_runtime_runs_tasks_and_blocking_calls() {
+        let runtimes = build().unwrap();
+        for place in [runtimes.house(), runtimes.runs()] {
+            let seven = place.spawn(async { tokio::task::spawn_blocking(|| 7).await.unwrap() });
+            assert_eq!(runtimes.block_on(seven).unwrap(), 7);
+        }
     }
 
     #[test]

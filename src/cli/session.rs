@@ -9,14 +9,15 @@ use std::{
 
 use clap::ValueHint;
 use tokio::{
-    runtime::{Builder, Runtime},
+    runtime::{Builder, Handle},
     sync::mpsc,
 };
 use tokio_util::task::TaskTracker;
 
 use super::{
     out::{self, Color},
-    predict, runtime,
+    predict,
+    runtime::{self, Runtimes},
     signals::Signals,
 };
 use crate::{
@@ -95,18 +96,18 @@ pub struct Session {
     pub drain_idle: Duration,
 }
 
-/// Gives up what no run needs and makes the runtime, in this order: threads inherit rights. Before all of them are given
+/// Gives up what no run needs and makes the runtimes, in this order: threads inherit rights. Before all of them are given
 /// up, ports are opened that need one.
-pub fn prepare(ending: &Ending, jobs: &[Job], listeners: &Pool) -> Result<Runtime, Code> {
+pub fn prepare(ending: &Ending, jobs: &[Job], listeners: &Pool) -> Result<Runtimes, Code> {
     if ending.drop_all {
         open_low_ports(jobs, listeners);
         rights::keep_only(&[]);
     }
-    runtime()
+    runtimes()
 }
 
-/// Makes the runtime with the rights that runs may need.
-pub fn runtime() -> Result<Runtime, Code> {
+/// Makes the runtimes with the rights that runs may need.
+pub fn runtimes() -> Result<Runtimes, Code> {
     rights::keep_only(Right::ALL);
     let told = |what: &str, error, hint: &str| {
         out::fail(Code::Failed, format_args!("{what}: {error}\nhint: {hint}"))
@@ -156,10 +157,12 @@ pub fn aside(sinks: Sinks) -> Result<(Sinks, Vec<Reader>), Code> {
 }
 
 /// Runs a session that nobody else controls. What still blocks a thread then, such as looking up a name, holds up nothing.
-pub fn block_on(runtime: Runtime, session: Session) -> Result<Summary, Code> {
+pub fn block_on(runtimes: Runtimes, session: Session) -> Result<Summary, Code> {
     let (control, commands) = run::control();
-    let summary = runtime.block_on(async { Ok(run(session, catch(false)?, control, commands).await) });
-    runtime.shutdown_background();
+    let (house, runs) = (runtimes.house(), runtimes.runs());
+    let summary =
+        runtimes.block_on(async { Ok(run(session, house, runs, catch(false)?, control, commands).await) });
+    runtimes.end();
     summary
 }
 
@@ -185,23 +188,28 @@ pub fn units() -> Units {
     Units::new(KINDS.iter().map(|facts| (facts.name, facts.measures)))
 }
 
-/// Runs the session until it is over, and hands each event to each sink.
+/// Runs the session until it is over, and hands each event to each sink; those are in the house, and runs in `runs`.
 ///
-/// Must be called in a runtime. `control` is the other end of `commands`; signals go to it.
-pub async fn run(session: Session, signals: Signals, control: Control, commands: Commands) -> Summary {
+/// Must be called in a runtime, of which the engine then is. `control` is the other end of `commands`; signals go to it.
+pub async fn run(
+    session: Session,
+    house: Handle,
+    runs: Handle,
+    signals: Signals,
+    control: Control,
+    commands: Commands,
+) -> Summary {
     let Session { set, loader, mode, sinks, readers, shared, dropped, grace, drain_idle } = session;
     let state = shared.state.clone();
     let (events, receiver) = mpsc::channel(EVENTS);
     let clock = Arc::new(SystemClock);
-    let start = Start { set, shared, events, dropped, commands, loader, mode, grace, drain_idle, clock };
+    let runs = Some(runs);
+    let start =
+        Start { set, shared, events, dropped, commands, loader, mode, grace, drain_idle, clock, runs };
     let tracker = TaskTracker::new();
-    let pump = tracker.spawn(sink::pump(receiver, sinks));
+    let pump = tracker.spawn_on(sink::pump(receiver, sinks), &house);
     let signals = tracker.spawn(signals.tell(control));
-    // On a worker, beside the runs: whoever waits outside of them is woken by a system call each time.
-    let mut summary = match tracker.spawn(run::run(start)).await {
-        Ok(summary) => summary,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    };
+    let mut summary = run::run(start).await;
     // The last sender is gone: the pump ends once every sink has had its say.
     let _ = pump.await;
     if let Some(state) = state.filter(|state| !state.flush(LAST_WRITES)) {

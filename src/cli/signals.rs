@@ -111,6 +111,7 @@ mod tests {
             grace: Duration::from_secs(30),
             drain_idle: Duration::from_secs(5),
             clock: Arc::new(SystemClock),
+            runs: None,
         };
         let tasks = TaskTracker::new();
         let (telling, engine) = (tasks.spawn(signals.tell(control)), tasks.spawn(run::run(start)));

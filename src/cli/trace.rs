@@ -1,6 +1,10 @@
-//! The program's own diagnostics (`tracing`): sentences with their fields, to the log, or to stderr where there is none. No run records.
+//! The program's own diagnostics (`tracing`): sentences with their fields, to the log, or to stderr where there is none; and
+//! what panics say. No run records.
 
-use std::fmt::{self, Write as _};
+use std::{
+    fmt::{self, Write as _},
+    panic,
+};
 
 use tracing::{
     Event, Subscriber,
@@ -16,12 +20,21 @@ use crate::sink::{Level, json::Diagnostics};
 
 /// From here on warnings and errors go to stderr.
 pub fn to_stderr() {
-    install(Level::Warn, |level, sentence| out::say(format_args!("{level}: {sentence}")));
+    let say = |level, sentence: &str| out::say(format_args!("{level}: {sentence}"));
+    panics(say);
+    install(Level::Warn, say);
 }
 
 /// From here on diagnostics go to the log, which keeps nobody waiting.
 pub fn to_log(least: Level, diagnostics: Diagnostics) {
-    install(least, move |level, sentence| diagnostics.say(level, sentence));
+    let say = move |level, sentence: &str| diagnostics.say(level, sentence);
+    panics(say.clone());
+    install(least, say);
+}
+
+/// From here on a panic is a diagnostic like any other: a log of objects must have no line that is none.
+fn panics(say: impl Fn(Level, &str) + Send + Sync + 'static) {
+    panic::set_hook(Box::new(move |panic| say(Level::Error, &format!("a defect of this program: {panic}"))));
 }
 
 fn install(least: Level, say: impl Fn(Level, &str) + Send + Sync + 'static) {
@@ -93,5 +106,24 @@ mod tests {
             tracing::error!(target: "elsewhere", "not ours");
         });
         assert_eq!(*said.lock().unwrap(), [(Level::Warn, "something is odd port=7".to_owned())]);
+    }
+
+    #[test]
+    fn a_panic_is_a_diagnostic_with_its_place_and_its_words() {
+        let said = Arc::new(Mutex::new(vec![]));
+        let ears = said.clone();
+        let before = panic::take_hook();
+        panics(move |level, sentence| ears.lock().unwrap().push((level, sentence.to_owned())));
+        let broken = panic::catch_unwind(|| panic!("the words of this test"));
+        panic::set_hook(before);
+        assert!(broken.is_err());
+        let said = said.lock().unwrap();
+        let found = said.iter().find(|(_, sentence)| sentence.contains("the words of this test")).unwrap();
+        assert_eq!(found.0, Level::Error);
+        assert!(
+            found.1.starts_with("a defect of this program: panicked at src/cli/trace.rs:"),
+            "{}",
+            found.1
+        );
     }
 }

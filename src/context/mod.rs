@@ -1,5 +1,6 @@
 //! What a run is given: `Shared`, one a process, and `Context`, one a run. Not the engine, which makes them.
 
+mod fence;
 mod memory;
 mod starts;
 #[doc(hidden)]
@@ -13,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use fence::Fence;
 pub use memory::{Checkpoint, Memory};
 use serde::{Serialize, de::DeserializeOwned};
 pub use starts::Starts;
@@ -131,6 +133,7 @@ pub struct Context {
     listeners: Mutex<Vec<Arc<Listener>>>,
     observer: Arc<dyn Observer>,
     tasks: TaskTracker,
+    fence: Fence,
     base: Arc<Path>,
     ad_hoc: bool,
 }
@@ -163,8 +166,8 @@ impl Context {
     /// A context of these parts.
     pub fn new(parts: Parts) -> Self {
         let Parts { shared, name, meters, memory, stop, deadline, listeners, observer, base, ad_hoc } = parts;
-        let (tasks, listeners) = (TaskTracker::new(), Mutex::new(listeners));
-        Self { shared, name, meters, memory, stop, deadline, listeners, observer, tasks, base, ad_hoc }
+        let (tasks, listeners, fence) = (TaskTracker::new(), Mutex::new(listeners), Fence::default());
+        Self { shared, name, meters, memory, stop, deadline, listeners, observer, tasks, fence, base, ad_hoc }
     }
 
     /// The process's shared parts: resolver, probers, interfaces.
@@ -222,7 +225,12 @@ impl Context {
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        self.tasks.spawn(task)
+        self.tasks.spawn(self.fence.around(task))
+    }
+
+    /// Whether a task of the run has panicked.
+    pub fn is_broken(&self) -> bool {
+        self.fence.is_broken()
     }
 
     /// The tasks of the run, for tasks that start others.

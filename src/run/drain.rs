@@ -19,6 +19,7 @@ impl Engine {
     /// Starts nothing more and tells every run to end.
     pub(super) fn stop(&mut self) {
         self.stopping = true;
+        self.world.ends.cancel();
         self.outbox.push(Event::Stopping);
         self.heap.clear();
         if self.is_once() {

@@ -8,7 +8,11 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::task::{self, JoinError, JoinSet};
+use tokio::{
+    task::{self, JoinSet},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Mode, Start, Summary, Timeline, World,
@@ -16,15 +20,15 @@ use super::{
     control::Commands,
     outbox::Outbox,
     reload::Reloads,
-    slot::{Active, Slot},
-    task::{Ended, Run},
+    slot::Slot,
+    task::Ended,
 };
 use crate::{
-    context::{Memory, Starts, Stop},
+    context::{Memory, Starts},
     event::{Event, JobRef},
     job::Job,
     net::listen::Listener,
-    outcome::{Cause, Reason, Verdict},
+    outcome::Cause,
 };
 
 /// The longest sleep, so that a step of the wall clock is noticed soon.
@@ -52,7 +56,7 @@ pub(super) struct Engine {
     /// Who waits for a name.
     pub(super) waiting: HashMap<Arc<str>, Vec<SlotId>>,
     pub(super) runs: JoinSet<Ended>,
-    owners: HashMap<task::Id, SlotId>,
+    pub(super) owners: HashMap<task::Id, SlotId>,
     /// How many checks run.
     pub(super) checks: usize,
     /// `once`: services that run and are not ready yet.
@@ -65,6 +69,8 @@ pub(super) struct Engine {
     pub(super) slept_until: Timestamp,
     /// Until where starts are dealt with, for a later process.
     pub(super) kept_starts: Starts,
+    /// When the threads of runs were last woken.
+    pub(super) last_beat: Instant,
 }
 
 impl Engine {
@@ -80,6 +86,8 @@ impl Engine {
             mode: start.mode,
             grace: start.grace,
             drain_idle: start.drain_idle,
+            runs: start.runs,
+            ends: CancellationToken::new(),
         };
         let kept_starts = match world.mode {
             Mode::Daemon => Starts::of(world.shared.state.as_ref()),
@@ -105,6 +113,7 @@ impl Engine {
             last_turn: now,
             slept_until: now,
             kept_starts,
+            last_beat: Instant::now(),
         };
         let set = engine.selected(start.set);
         let jobs = set.jobs.into_iter();
@@ -199,61 +208,6 @@ impl Engine {
         }
     }
 
-    /// Starts a run.
-    pub(super) fn launch(&mut self, id: SlotId, nominal: Timestamp, due: Timestamp) {
-        let Some(slot) = self.slots.get_mut(&id) else { return };
-        slot.begun = true;
-        let stop = Stop { drain_idle: self.world.drain_idle, ..Stop::default() };
-        let run = Run {
-            world: self.world.clone(),
-            slot: id,
-            job: slot.job.clone(),
-            known_as: slot.known_as.clone(),
-            meters: slot.meters.clone(),
-            memory: slot.memory.clone(),
-            nominal,
-            due,
-            stop: stop.clone(),
-            listeners: std::mem::take(&mut slot.listeners),
-            timeline: self.timeline.clone(),
-        };
-        let task = self.runs.spawn(run.go()).id();
-        self.owners.insert(task, id);
-        slot.active.push(Active { task, stop });
-        if !slot.is_service() {
-            self.checks += 1;
-        } else if self.is_once() {
-            self.await_ready(id);
-        }
-    }
-
-    /// Takes note of a run that has ended.
-    pub(super) fn finished(&mut self, ended: Result<(task::Id, Ended), JoinError>) {
-        let (task, ended) = match ended {
-            Ok((task, ended)) => (task, ended),
-            Err(error) => (error.id(), Ended::broken()),
-        };
-        let Some(id) = self.owners.remove(&task) else { return };
-        let Some(slot) = self.slots.get_mut(&id) else { return };
-        slot.active.retain(|run| run.task != task);
-        self.checks -= usize::from(!slot.is_service());
-        self.summary.cut_short |= ended.killed && self.stopping;
-        let (name, kept) = (slot.name().clone(), slot.fate.is_none());
-        if kept {
-            self.summary.jobs.insert(name, (ended.verdict, ended.reason));
-        } else if slot.active.is_empty() {
-            self.slots.remove(&id);
-        }
-        if !kept || self.stopping {
-            return;
-        }
-        if self.slots[&id].is_service() {
-            self.service_ended(id, &ended);
-        } else {
-            self.check_ended(id);
-        }
-    }
-
     /// Says that starts did not become runs.
     pub(super) fn skipped(&mut self, id: SlotId, scheduled: Timestamp, cause: Cause, count: u64) {
         let Some(slot) = self.slots.get(&id) else { return };
@@ -274,19 +228,5 @@ impl Engine {
         let idle = self.runs.is_empty();
         let spent = || self.waiting.is_empty() && self.slots.values().all(|slot| slot.wake.is_none());
         idle && (self.stopping || self.world.mode == Mode::AdHoc && spent())
-    }
-}
-
-impl Ended {
-    /// A run whose own task broke.
-    fn broken() -> Self {
-        Self {
-            verdict: Verdict::Errored,
-            reason: Some(Reason::Bug),
-            cancelled: false,
-            killed: false,
-            stays: false,
-            ready_for: None,
-        }
     }
 }

@@ -1,7 +1,8 @@
 //! The engine: starts what is due, judges what comes back, and tells the sinks. Knows jobs, not kinds' insides.
 //!
-//! One task, and in it the one `select!` of the program's work: due, finished, reload, shutdown. It never waits for a run
-//! or a sink; each run is a task of its own with its deadline and its panic fence, so no job holds up another.
+//! One task on a thread of its own, and in it the one `select!` of the program's work: due, finished, reload, shutdown. It
+//! never waits for a run or a sink; each run is a task of its own with its deadline and its panic fence, on threads that it
+//! may hold up, so no job holds up another.
 
 mod attempt;
 mod board;
@@ -10,6 +11,7 @@ mod control;
 mod drain;
 mod engine;
 pub mod judge;
+mod launch;
 mod needs;
 mod observer;
 mod once;
@@ -24,7 +26,8 @@ mod task;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{runtime::Handle, sync::mpsc, time::sleep};
+use tokio_util::sync::CancellationToken;
 
 pub use clock::{Clock, Reading, SystemClock, Timeline};
 pub use control::{Commands, Control, ReloadSummary, Signal, control};
@@ -82,6 +85,8 @@ pub struct Start {
     pub drain_idle: Duration,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
+    /// Where runs are: threads that a run may hold up. `None`: they are where the engine is, as in tests.
+    pub runs: Option<Handle>,
 }
 
 /// What the engine shares with its runs.
@@ -93,6 +98,10 @@ struct World {
     mode: Mode,
     grace: Duration,
     drain_idle: Duration,
+    /// Where runs are; `None`: where the engine is.
+    runs: Option<Handle>,
+    /// The engine has begun to end: nothing is waited for any more that need not be.
+    ends: CancellationToken,
 }
 
 /// Runs the jobs until there is nothing left to do, or until it is told to end.
@@ -103,6 +112,7 @@ pub async fn run(start: Start) -> Summary {
     while !engine.is_over() {
         let pause = engine.turn();
         ending.turned();
+        let pause = engine.beat(pause);
         if engine.is_over() {
             break;
         }
@@ -115,7 +125,7 @@ pub async fn run(start: Start) -> Summary {
                 Some(command) => engine.command(command),
                 None => hears = false,
             },
-            () = engine.outbox.flush(), if !engine.outbox.is_empty() => {}
+            () = engine.outbox.flush(), if !engine.outbox.is_empty() => engine.read_next(),
             () = ending.abort.cancelled() => return engine.aborted(ending.signal.get().copied()).await,
             () = ending.stop.cancelled(), if !engine.is_stopping() => {
                 engine.interrupt(ending.signal.get().copied());

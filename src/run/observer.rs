@@ -65,8 +65,13 @@ impl Watcher {
 
 impl Observer for Watcher {
     fn notice(&self, notice: Notice) {
+        let events = &self.world.events;
+        // Half of the room is kept for what runs come to, so that one that talks much holds up no other.
+        if events.capacity() < events.max_capacity() / 2 {
+            return self.world.dropped.inc();
+        }
         let event = Event::Notice { job: self.job.clone(), run_id: self.run_id.clone(), notice };
-        if let Err(TrySendError::Full(_)) = self.world.events.try_send(event) {
+        if let Err(TrySendError::Full(_)) = events.try_send(event) {
             self.world.dropped.inc();
         }
     }

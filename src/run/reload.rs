@@ -108,8 +108,9 @@ impl Engine {
     }
 
     /// Begins the next reload that was asked for, unless one is going on.
-    fn read_next(&mut self) {
-        if !self.reloads.reading.is_empty() || self.reloads.next.is_empty() {
+    pub(super) fn read_next(&mut self) {
+        // Sinks that are far behind shall not be told of set after set.
+        if !self.reloads.reading.is_empty() || self.reloads.next.is_empty() || self.outbox.is_full() {
             return;
         }
         let Some(loader) = self.reloads.loader.take() else {
@@ -119,7 +120,11 @@ impl Engine {
         self.reloads.asked = std::mem::take(&mut self.reloads.next);
         let known = self.plan.iter().map(|(name, id)| (name.clone(), self.slots[id].job.identity)).collect();
         let shared = self.world.shared.clone();
-        self.reloads.reading.spawn(read(loader, known, shared));
+        let reading = read(loader, known, shared);
+        match &self.world.runs {
+            Some(threads) => self.reloads.reading.spawn_on(reading, threads),
+            None => self.reloads.reading.spawn(reading),
+        };
     }
 
     /// Takes note of what a reload has read.

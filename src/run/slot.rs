@@ -1,6 +1,12 @@
 //! One job's place in the engine: its timetable, its runs, and what it waits for. Decides nothing.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use tokio::task;
@@ -21,6 +27,8 @@ use crate::{
 pub(super) struct Active {
     pub(super) task: task::Id,
     pub(super) stop: Stop,
+    /// Whether it was given up and what it does has not returned.
+    pub(super) is_stuck: Arc<AtomicBool>,
 }
 
 /// Why a job is on its way out.
@@ -126,6 +134,11 @@ impl Slot {
     /// Whether a run goes on that nobody has told to end.
     pub(super) fn is_running(&self) -> bool {
         self.active.iter().any(|run| !run.stop.cancel.is_cancelled())
+    }
+
+    /// Whether a run of it holds a thread and does not give it back.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.active.iter().any(|run| run.is_stuck.load(Ordering::Relaxed))
     }
 
     /// When a scheduled start is due: its nominal time and its jitter.

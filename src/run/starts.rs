@@ -165,6 +165,8 @@ impl Engine {
             return self.launch(id, nominal, due);
         }
         match slot.job.overlap {
+            // Each would hold one more thread.
+            Overlap::Allow if slot.is_stuck() => self.skipped(id, nominal, Cause::Overlap, 1),
             Overlap::Allow if slot.active.len() < ALLOWED => self.launch(id, nominal, due),
             Overlap::Allow => self.skipped(id, nominal, Cause::Limit, 1),
             Overlap::Queue if slot.queued.is_none() => slot.queued = Some(nominal),

@@ -1,17 +1,21 @@
 //! One run, as a task of its own: attempts and the pauses between them, judged, told to the sinks. What may go wrong inside
 //! an attempt stays inside it, see `attempt`.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{
     Mode, Timeline, World,
-    attempt::{Attempt, Found},
+    attempt::{Attempt, Found, Room},
     board::{Change, SlotId},
     judge::{Judgement, judge},
     observer::Watcher,
+    outbox::Turn,
 };
 use crate::{
     context::{Memory, Shared, Stop},
@@ -38,6 +42,10 @@ pub(super) struct Run {
     pub(super) stop: Stop,
     /// What a reload opened for it; otherwise it opens its own.
     pub(super) listeners: Vec<Arc<Listener>>,
+    /// Whether it was given up and what it does has not returned.
+    pub(super) is_stuck: Arc<AtomicBool>,
+    /// When it may begin to tell; `None`: at once.
+    pub(super) turn: Option<Turn>,
     pub(super) timeline: Timeline,
 }
 
@@ -62,12 +70,17 @@ struct Attempted {
     attempts: u32,
     killed: bool,
     stays: bool,
+    /// The room, if it was given up.
+    given_up: Option<Room>,
 }
 
 impl Run {
     /// Runs to the end and tells the sinks.
     pub(super) async fn go(mut self) -> Ended {
-        let run_id: Arc<str> = format!("{}@{}", self.known_as.name, self.nominal).into();
+        if let Some(turn) = self.turn.take() {
+            turn.comes().await;
+        }
+        let run_id: Arc<str> = self.id().into();
         self.tell(Event::RunStarted { job: self.known_as.clone(), run_id: run_id.to_string() }).await;
         // Time that a slow sink took is no time of the run's.
         let (started, begun) = (self.timeline.now(), Instant::now());
@@ -91,7 +104,14 @@ impl Run {
         if let Some(from) = was.map(|change| change.from).filter(|from| *from != Some(verdict)) {
             self.tell(Event::StateChanged { job: job.clone(), from, to: verdict, reason }).await;
         }
+        if let Some(room) = done.given_up {
+            self.reclaim(room).await;
+        }
         Ended { verdict, reason, cancelled, killed: done.killed, stays: done.stays, ready_for }
+    }
+
+    pub(super) fn id(&self) -> String {
+        format!("{}@{}", self.known_as.name, self.nominal)
     }
 
     /// Waits for room: a slow sink slows the run and nothing else.
@@ -123,21 +143,23 @@ impl Run {
                 Ok(listeners) => listeners,
                 Err(error) => {
                     let judged = judge(Err(error.into()), &[], None);
-                    return Attempted { judged, attempts, killed: false, stays: false };
+                    return Attempted { judged, attempts, killed: false, stays: false, given_up: None };
                 }
             };
-            let (found, killed) = Attempt::new(self, watcher, deadline).make(listeners).await;
+            let (found, killed, given_up) = Attempt::new(self, watcher, deadline).make(listeners).await;
             let stays = self.is_service() && !self.stop.cancel.is_cancelled() && found.is_pass();
             let last = attempts >= self.job.retry.attempts.0 || !found.is_worth_another();
             let judged = self.judge(found, watcher);
             let pause = self.job.retry.pause(attempts);
             let late = deadline.is_some_and(|deadline| Instant::now() + pause >= deadline);
             if judged.passed() || last || late || self.is_service() || self.stop.cancel.is_cancelled() {
-                return Attempted { judged, attempts, killed, stays };
+                return Attempted { judged, attempts, killed, stays, given_up };
             }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = self.stop.cancel.cancelled() => return Attempted { judged, attempts, killed, stays },
+                () = self.stop.cancel.cancelled() => {
+                    return Attempted { judged, attempts, killed, stays, given_up };
+                }
             }
         }
     }

@@ -208,7 +208,7 @@ mod tests {
     fn the_log_has_one_object_a_line_and_no_steps() {
         let text = log(Level::Info, &testing::all());
         let events = events(&text);
-        assert_eq!(events.len(), 19);
+        assert_eq!(events.len(), 21);
         assert!(!events.iter().any(|event| event == "answer" || event == "progress"));
         assert_eq!(events[0], "started");
         assert_eq!(events.last().map(String::as_str), Some("diagnostic"));

@@ -90,6 +90,13 @@ impl Pretty {
                 }
                 self.run(run)
             }
+            Event::RunStuck { job, .. } => {
+                format!(
+                    "{} ({}) is stuck in a call that does not return: it starts no run until then",
+                    job.name, job.kind
+                )
+            }
+            Event::RunReturned { job, .. } => format!("{} ({}) is not stuck any more", job.name, job.kind),
             Event::RunSkipped { job, cause, count, .. } => {
                 format!("{} ({}) skipped {}: {cause}", job.name, job.kind, counted_starts(*count))
             }
@@ -267,6 +274,8 @@ mod tests {
                 "gateway (ping) errored in 12.5 ms: expectation: loss is 25%, wanted <= 5%",
                 "gateway (ping) skipped in 12.5 ms: expectation: loss is 25%, wanted <= 5%",
                 "gateway (ping) skipped 2 starts: overlap",
+                "gateway (ping) is stuck in a call that does not return: it starts no run until then",
+                "gateway (ping) is not stuck any more",
                 "other left out: only_on names other hosts",
                 "reloaded: 1 added, 1 removed, 0 changed, 7 kept",
                 "reload rejected, the old jobs go on\n  jobs/lan.yaml:2:5: unknown field `nam`; did you mean `name`?\n  warning: no place",

@@ -185,6 +185,8 @@ pub fn all() -> Vec<Event> {
         run("gateway", "ping", Verdict::Errored),
         run("gateway", "ping", Verdict::Skipped),
         Event::RunSkipped { job: check.clone(), scheduled: noon(), cause: Cause::Overlap, count: 2 },
+        Event::RunStuck { job: check.clone(), run_id: format!("gateway@{}", noon()) },
+        Event::RunReturned { job: check.clone(), run_id: format!("gateway@{}", noon()) },
         Event::StateChanged {
             job: check.clone(),
             from: Some(Verdict::Passed),

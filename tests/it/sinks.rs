@@ -180,7 +180,7 @@ async fn every_line_of_the_log_is_what_the_schema_says() {
         assert!(validator.is_valid(&record), "{line}");
         count += 1;
     }
-    assert_eq!(count, 20 + 19, "20 records, of which two are steps, and a diagnostic in the log");
+    assert_eq!(count, 22 + 21, "22 records, of which two are steps, and a diagnostic in the log");
 }
 
 #[tokio::test]

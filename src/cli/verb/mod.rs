@@ -183,7 +183,7 @@ enum Stdout {
 
 fn try_work(job: Job, json: bool, color: Color, stdout: Stdout, state: Option<&Path>) -> Result<Code, Code> {
     let is_stdout_taken = stdout == Stdout::Taken;
-    let runtime = session::runtime()?;
+    let runtimes = session::runtimes()?;
     trace::to_stderr();
     let state = session::open_state(state, Counter::default())?;
     let name = job.name.clone();
@@ -206,7 +206,7 @@ fn try_work(job: Job, json: bool, color: Color, stdout: Stdout, state: Option<&P
         grace: GRACE,
         drain_idle: DRAIN_IDLE,
     };
-    let summary = session::block_on(runtime, session)?;
+    let summary = session::block_on(runtimes, session)?;
     let timed_out = summary.jobs.get(name.as_str()) == Some(&(Verdict::Failed, Some(Reason::Timeout)));
     let code = match summary.exit_code() {
         Code::Failed if is_wait && timed_out => Code::TimedOut,

@@ -38,6 +38,8 @@ pub(super) struct Job {
     ready: Option<Vec<String>>,
     /// Whether its window is over and it drains.
     closing: bool,
+    /// Since when a run that was given up has not returned.
+    stuck: Option<Instant>,
 }
 
 #[derive(Clone, Debug)]
@@ -108,6 +110,7 @@ impl Job {
             due: None,
             ready: None,
             closing: false,
+            stuck: None,
         }
     }
 
@@ -176,7 +179,26 @@ impl Job {
         });
     }
 
+    /// A run holds a thread and does not return, or has done so.
+    pub(super) fn stuck(&mut self, stuck: bool) {
+        self.stuck = stuck.then(Instant::now);
+    }
+
+    /// Whether it has been stuck for three periods, or a start has not come though no run is in its way.
+    pub(super) fn is_wedged(&self) -> bool {
+        self.is_stuck() || (self.is_overdue() && self.running == 0)
+    }
+
     pub(super) fn is_stale(&self) -> bool {
+        self.is_stuck() || self.is_overdue()
+    }
+
+    fn is_stuck(&self) -> bool {
+        let bound = self.period.map_or(PATIENCE, |period| period.saturating_mul(PERIODS));
+        self.stuck.is_some_and(|since| since.elapsed() > bound)
+    }
+
+    fn is_overdue(&self) -> bool {
         let Some((due, period)) = self.due.zip(self.period) else { return false };
         due.elapsed() > PATIENCE.max(period.saturating_mul(PERIODS))
     }

@@ -1,7 +1,7 @@
 //! What jobs came to lately, and how each stands now, for the HTTP side. In memory and bounded; nothing here decides.
 //!
 //! Health: a scheduled job is stale when a start of it came due and neither became a run nor was left out on purpose for
-//! three of its periods, and at least a minute. Time counts from the arrival of the engine's word, on the monotonic
+//! three of its periods, and at least a minute; and when a run of it has been stuck in a call for three periods. Time counts from the arrival of the engine's word, on the monotonic
 //! clock, so that a step of the wall clock makes nothing stale. A job that starts once has no period and is never stale.
 
 mod job;
@@ -97,6 +97,12 @@ impl History {
         self.names(Job::is_stale)
     }
 
+    /// Names of the jobs that only a new process can be expected to help: for three of their periods a run has been stuck in
+    /// a call that does not return, or a start has not come. One whose run is only long is stale and not among them.
+    pub fn wedged(&self) -> Vec<Arc<str>> {
+        self.names(Job::is_wedged)
+    }
+
     /// Names of the services that do not serve though they should.
     pub fn not_ready(&self) -> Vec<Arc<str>> {
         self.names(Job::should_serve)
@@ -166,6 +172,16 @@ impl Sink for Keeper {
             Event::RunStarted { job, .. } => {
                 if let Some(known) = inner.job(job) {
                     known.started();
+                }
+            }
+            Event::RunStuck { job, .. } => {
+                if let Some(known) = inner.job(job) {
+                    known.stuck(true);
+                }
+            }
+            Event::RunReturned { job, .. } => {
+                if let Some(known) = inner.job(job) {
+                    known.stuck(false);
                 }
             }
             Event::RunSkipped { job, cause, .. } => {

@@ -121,7 +121,9 @@ impl Sink for Keeper {
             Event::RunSkipped { job, cause, count, .. } => {
                 self.job(job, |series| series.skipped(*cause, *count));
             }
-            Event::StateChanged { .. }
+            Event::RunStuck { .. }
+            | Event::RunReturned { .. }
+            | Event::StateChanged { .. }
             | Event::Notice { .. }
             | Event::LeftOut { .. }
             | Event::ConfigReading

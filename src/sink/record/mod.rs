@@ -40,6 +40,8 @@ pub fn line_at(event: &Event, time: Timestamp) -> Option<String> {
             .job(&run.job, Some(&run.run_id))
             .run(run)
             .put("detail", Recorded(&run.detail)),
+        Event::RunStuck { job, run_id } => start("run_stuck").job(job, Some(run_id)),
+        Event::RunReturned { job, run_id } => start("run_returned").job(job, Some(run_id)),
         Event::RunSkipped { job, scheduled, cause, count } => start("run_skipped")
             .job(job, Some(&format!("{}@{scheduled}", job.name)))
             .put("scheduled", instant(*scheduled))
@@ -85,7 +87,9 @@ pub fn level(event: &Event) -> Option<Level> {
         Event::RunFinished(run) => of_verdict(run.verdict),
         Event::StateChanged { to, .. } => of_verdict(*to),
         Event::ConfigRejected { .. } => Level::Error,
-        Event::ClockStepped { .. } | Event::Notice { notice: Notice::Warning { .. }, .. } => Level::Warn,
+        Event::ClockStepped { .. }
+        | Event::RunStuck { .. }
+        | Event::Notice { notice: Notice::Warning { .. }, .. } => Level::Warn,
         _ => Level::Info,
     })
 }

@@ -5,6 +5,7 @@
 mod ends;
 mod forwards;
 mod health;
+mod isolation;
 mod once;
 mod reloads;
 mod restarts;

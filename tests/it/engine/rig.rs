@@ -20,6 +20,7 @@ use netjobs::{
     state::State,
 };
 use tokio::{
+    runtime::Handle,
     sync::mpsc,
     task::JoinHandle,
     time::{Instant, sleep},
@@ -100,17 +101,29 @@ impl Rig {
 
     /// With an engine whose sinks take that many events before one is read.
     pub(crate) fn with_room(mode: Mode, jobs: Vec<Job>, room: usize) -> Self {
-        Self::build(mode, jobs, room, TestClock::new(), None)
+        Self::build(None, mode, jobs, room, TestClock::new(), None)
+    }
+
+    /// With runs that are elsewhere.
+    pub(crate) fn on(runs: Option<Handle>, mode: Mode, jobs: Vec<Job>, room: usize) -> Self {
+        Self::build(runs, mode, jobs, room, TestClock::new(), None)
     }
 
     /// A daemon that begins so many seconds after the first dawn, with what an earlier one kept.
     pub(crate) fn later(jobs: Vec<Job>, seconds: u64, state: Option<State>) -> Self {
         let clock = TestClock::new();
         clock.sleep(secs(seconds));
-        Self::build(Mode::Daemon, jobs, ROOM, clock, state)
+        Self::build(None, Mode::Daemon, jobs, ROOM, clock, state)
     }
 
-    fn build(mode: Mode, jobs: Vec<Job>, room: usize, clock: TestClock, state: Option<State>) -> Self {
+    fn build(
+        runs: Option<Handle>,
+        mode: Mode,
+        jobs: Vec<Job>,
+        room: usize,
+        clock: TestClock,
+        state: Option<State>,
+    ) -> Self {
         let (sender, events) = mpsc::channel(room);
         let (control, commands) = control();
         let clock = Arc::new(clock);
@@ -132,6 +145,7 @@ impl Rig {
             grace: Duration::from_secs(30),
             drain_idle: Duration::from_secs(5),
             clock: clock.clone(),
+            runs,
         };
         let engine = TaskTracker::new().spawn(run(start));
         Self { control, clock, shared, dropped, files, reads, events, engine }
