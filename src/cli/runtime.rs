@@ -57,7 +57,7 @@ pub fn build() -> io::Result<Runtimes> {
             before(panic);
         }
     }));
-    thread::Builder::new().name(MAKER.into()).spawn(move || tell.send(make(house, runs)))?;
+    thread::Builder::new().name(MAKER.into()).spawn(move || tell.send(make(house, runs)).is_ok())?;
     told.recv().map_err(io::Error::other)?
 }
 

@@ -46,7 +46,7 @@ fn break_it(folder: &Path, number: usize, taken: &str) -> (String, bool) {
         0 => (check(&format!("pnig{n}: {{}}")), "unknown", true),
         1 => (check(&format!("ipc: {{ key{n}: 1 }}")), "unknown", true),
         2 => (check("ipc: {}").replace(&format!("name: w{n}"), "name: kept"), "is taken by", true),
-        3 => (check("ipc: { ").clone(), "", true),
+        3 => (check("ipc: { "), "", true),
         4 => (check("ipc: {}\n\tevery: 1s"), "", true),
         5 => (format!("{pad}jobs: {n}\n"), "", true),
         6 => (check(&format!("needs: [nobody-{n}]\n    ipc: {{}}")), "no job is called", true),

@@ -1,6 +1,7 @@
 //! Logs never stop the work: output that nobody reads, that is closed, full, held or renamed, behind the built program.
 
 use std::{
+    fmt::Write as _,
     fs,
     io::{BufRead, BufReader, Read, Write, pipe},
     net::{TcpListener, TcpStream},
@@ -42,7 +43,7 @@ fn busy(folder: &Path) -> String {
     text.push_str("  - name: way\n    forward: { listen: '127.0.0.1:0', to: 'job:echo' }\n");
     for number in 0..8 {
         let check = "every: 100ms\n    interfaces: { select: [lo] }";
-        text += &format!("  - name: n{number}\n    labels: {{ note: {label} }}\n    {check}\n");
+        writeln!(text, "  - name: n{number}\n    labels: {{ note: {label} }}\n    {check}").unwrap();
     }
     write(folder, &text)
 }

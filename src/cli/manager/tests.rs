@@ -43,6 +43,7 @@ impl Rig {
             grace: Duration::from_secs(30),
             drain_idle: Duration::from_secs(5),
             clock: Arc::new(SystemClock),
+            runs: None,
         };
         let (tasks, history) = (TaskTracker::new(), History::new());
         let engine = tasks.spawn(run::run(start));

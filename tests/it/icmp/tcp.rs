@@ -207,7 +207,7 @@ fn what_comes_with_a_wrong_checksum_is_no_loss_of_ours_in_ipv6() {
     let (ours, peer) = pair();
     peer.sh("nft add rule inet t i tcp dport 443 drop");
     let spoiler = peer.run(|| Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::TCP)).unwrap());
-    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let (stop, stopped) = std::sync::mpsc::sync_channel::<()>(0);
     let spoil = std::thread::spawn(move || {
         let to = std::net::SocketAddr::from((std::net::Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, 1), 0));
         while stopped.recv_timeout(Duration::from_millis(1)) == Err(RecvTimeoutError::Timeout) {
