@@ -168,7 +168,7 @@ impl Talk {
         let why = if now - self.turned.1 > TURN {
             Some("the engine does not turn".to_owned())
         } else {
-            wedged(&self.history).first().map(|job| format!("job `{job}` is wedged"))
+            self.history.wedged().first().map(|job| format!("job `{job}` is wedged"))
         };
         if let Some(why) = &why
             && !self.is_withheld
@@ -202,11 +202,6 @@ impl Talk {
             self.waiting.pop_front();
         }
     }
-}
-
-/// Jobs that do not get on though their time has come.
-fn wedged(history: &History) -> Vec<Arc<str>> {
-    history.stale()
 }
 
 fn has_no_room(error: &io::Error) -> bool {
