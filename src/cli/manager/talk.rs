@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeSet, VecDeque},
     io,
-    sync::Arc,
     time::Duration,
 };
 
