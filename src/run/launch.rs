@@ -46,6 +46,8 @@ impl Engine {
             timeline: self.timeline.clone(),
         };
         let is_stuck = run.is_stuck.clone();
+        // A start wakes one of the threads too.
+        self.last_beat = Instant::now();
         let task = match &self.world.runs {
             Some(threads) => self.runs.spawn_on(run.go(), threads),
             None => self.runs.spawn(run.go()),

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use tokio::sync::{
     mpsc::{Sender, error::TrySendError},
-    watch,
+    oneshot,
 };
 
 use crate::{event::Event, meter::Counter};
@@ -18,30 +18,32 @@ const LIMIT: usize = 65_536;
 #[derive(Debug)]
 pub(super) struct Outbox {
     to: Sender<Event>,
-    waiting: VecDeque<Event>,
+    waiting: VecDeque<Waiting>,
     dropped: Counter,
-    /// How many of those that waited are out.
-    sent: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    event: Event,
+    /// Dropped with it: each wakes the one run that was started behind it, and no other of the thousands that may wait.
+    turns: Vec<oneshot::Sender<()>>,
 }
 
 /// The place in the order of events at which a run may begin to tell.
 #[derive(Debug)]
-pub(super) struct Turn {
-    sent: watch::Receiver<u64>,
-    after: u64,
-}
+pub(super) struct Turn(oneshot::Receiver<()>);
 
 impl Turn {
     /// Waits until all is out that was told before.
-    pub(super) async fn comes(mut self) {
-        // An engine that is gone has nothing more to tell.
-        let _ = self.sent.wait_for(|sent| *sent >= self.after).await;
+    pub(super) async fn comes(self) {
+        // Nothing is ever sent: its other end goes when the event before it is out, or the engine is gone.
+        let _ = self.0.await;
     }
 }
 
 impl Outbox {
     pub(super) fn new(to: Sender<Event>, dropped: Counter) -> Self {
-        Self { to, waiting: VecDeque::new(), dropped, sent: watch::Sender::new(0) }
+        Self { to, waiting: VecDeque::new(), dropped }
     }
 
     /// Sends at once where there is room and nothing waits before it.
@@ -59,16 +61,16 @@ impl Outbox {
         if is_small && self.is_full() {
             self.dropped.inc();
         } else {
-            self.waiting.push_back(event);
+            self.waiting.push_back(Waiting { event, turns: vec![] });
         }
     }
 
     /// When what starts now may tell of itself; `None`: at once.
-    pub(super) fn turn(&self) -> Option<Turn> {
-        let waiting = u64::try_from(self.waiting.len()).ok().filter(|waiting| *waiting > 0)?;
-        let sent = self.sent.subscribe();
-        let after = *sent.borrow() + waiting;
-        Some(Turn { sent, after })
+    pub(super) fn turn(&mut self) -> Option<Turn> {
+        let last = self.waiting.back_mut()?;
+        let (comes, turn) = oneshot::channel();
+        last.turns.push(comes);
+        Some(Turn(turn))
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -79,22 +81,29 @@ impl Outbox {
         self.waiting.is_empty()
     }
 
-    /// Sends what waits, as far as there is room; returns when one more is out. May be cancelled at any point.
+    /// Waits for room and sends what waits, as far as there is some. May be cancelled at any point.
     pub(super) async fn flush(&mut self) {
-        match self.to.reserve().await {
-            Ok(permit) => {
-                if let Some(event) = self.waiting.pop_front() {
-                    permit.send(event);
-                    self.sent.send_modify(|sent| *sent += 1);
-                }
+        let Ok(mut permit) = self.to.reserve().await else { return self.waiting.clear() };
+        while let Some(next) = self.waiting.pop_front() {
+            permit.send(next.event);
+            match self.to.try_reserve() {
+                Ok(another) => permit = another,
+                Err(_) => break,
             }
-            Err(_) => self.waiting.clear(),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::{self, Wake, Waker},
+    };
+
     use tokio::sync::mpsc;
 
     use super::*;
@@ -117,6 +126,49 @@ mod tests {
         }
         comes.await;
         assert!(!outbox.is_empty(), "it does not wait for what came later");
+    }
+
+    /// Thousands may wait while sinks are slow: each event that wakes all of them would cost more than all runs.
+    #[tokio::test]
+    async fn an_event_that_goes_out_wakes_those_alone_whose_turn_it_is() {
+        struct Woken(AtomicUsize);
+        impl Wake for Woken {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let (sender, mut events) = mpsc::channel(1);
+        let mut outbox = Outbox::new(sender, Counter::default());
+        outbox.push(Event::Stopping);
+        let mut waiting: Vec<_> = (0..3)
+            .map(|_| {
+                outbox.push(Event::Stopping);
+                Box::pin(outbox.turn().unwrap().comes())
+            })
+            .collect();
+        let heard: Vec<_> = waiting.iter().map(|_| Arc::new(Woken(AtomicUsize::new(0)))).collect();
+        for (turn, woken) in waiting.iter_mut().zip(&heard) {
+            let waker = Waker::from(woken.clone());
+            assert!(turn.as_mut().poll(&mut task::Context::from_waker(&waker)).is_pending());
+        }
+        for out in 1..=3 {
+            events.recv().await;
+            outbox.flush().await;
+            let woken: Vec<_> = heard.iter().map(|woken| woken.0.load(Ordering::Relaxed)).collect();
+            assert_eq!(woken, (0..3).map(|turn| usize::from(turn < out)).collect::<Vec<_>>());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_waits_goes_out_at_once_as_far_as_there_is_room() {
+        let (sender, mut events) = mpsc::channel(3);
+        let mut outbox = Outbox::new(sender, Counter::default());
+        for _ in 0..10 {
+            outbox.push(Event::Stopping);
+        }
+        while events.try_recv().is_ok() {}
+        outbox.flush().await;
+        assert_eq!((events.len(), outbox.waiting.len()), (3, 4));
     }
 
     #[test]

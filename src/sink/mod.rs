@@ -18,7 +18,7 @@ pub mod tap;
 pub mod testing;
 pub mod units;
 
-use std::{fmt, fs::File, io, os::fd::AsFd, str::FromStr, time::Duration};
+use std::{fmt, fs::File, io, iter, os::fd::AsFd, str::FromStr, time::Duration};
 
 use tokio::{sync::mpsc, time::sleep};
 
@@ -44,8 +44,8 @@ pub trait Sink: Send {
 /// So many events are taken at a time.
 const BATCH: usize = 256;
 
-/// Events that come within this of each other are told together: ten thousand connections a second must not wake the
-/// sinks ten thousand times.
+/// Events that come within this after one are told together with it: ten thousand connections a second must not wake the
+/// sinks ten thousand times, nor a single short run more than once.
 const TOGETHER: Duration = Duration::from_millis(2);
 
 /// The pause after each batch while a sink is behind: fifty thousand events a second still pass, so that a burst is written
@@ -56,7 +56,10 @@ const CATCH_UP: Duration = Duration::from_millis(5);
 pub async fn pump(mut events: mpsc::Receiver<Event>, mut sinks: Vec<Box<dyn Sink>>) {
     let mut batch = vec![];
     'told: while events.recv_many(&mut batch, BATCH).await > 0 {
-        let is_all = batch.len() < BATCH;
+        if batch.len() < BATCH && !matches!(batch.last(), Some(Event::Stopped)) {
+            sleep(TOGETHER).await;
+            batch.extend(iter::from_fn(|| events.try_recv().ok()).take(BATCH - batch.len()));
+        }
         for event in batch.drain(..) {
             for sink in &mut sinks {
                 sink.event(&event);
@@ -70,8 +73,6 @@ pub async fn pump(mut events: mpsc::Receiver<Event>, mut sinks: Vec<Box<dyn Sink
         }
         if sinks.iter().any(|sink| sink.is_behind()) {
             sleep(CATCH_UP).await;
-        } else if is_all {
-            sleep(TOGETHER).await;
         }
     }
     for sink in &mut sinks {
@@ -189,6 +190,31 @@ mod tests {
         drop(sender);
         pump(receiver, vec![Box::new(Recorder(seen.clone()))]).await;
         assert_eq!(*seen.lock().unwrap(), ["closed"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_short_run_tells_is_told_together() {
+        struct Tellings(Arc<Mutex<Vec<usize>>>, usize);
+        impl Sink for Tellings {
+            fn event(&mut self, _: &Event) {
+                self.1 += 1;
+            }
+            fn told(&mut self) {
+                self.0.lock().unwrap().push(std::mem::take(&mut self.1));
+            }
+        }
+        let told = Arc::new(Mutex::new(vec![]));
+        let (sender, receiver) = mpsc::channel(8);
+        let tell = async move {
+            for _ in 0..3 {
+                sender.send(Event::Stopping).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            sleep(Duration::from_secs(1)).await;
+            sender.send(Event::Stopping).await.unwrap();
+        };
+        tokio::join!(tell, pump(receiver, vec![Box::new(Tellings(told.clone(), 0))]));
+        assert_eq!(*told.lock().unwrap(), [3, 1]);
     }
 
     #[test]
