@@ -65,7 +65,10 @@ fn echoed(v6: bool, packet: &[u8]) {
     } else {
         let header = usize::from(packet[0] & 15) * 4;
         let whole = usize::from(u16::from_be_bytes([packet[2], packet[3]]));
-        assert_eq!((packet[0] >> 4, packet[9], packet[header], checksum(&packet[header..whole])), (4, 1, 0, 0));
+        assert_eq!(
+            (packet[0] >> 4, packet[9], packet[header], checksum(&packet[header..whole])),
+            (4, 1, 0, 0)
+        );
         assert_eq!(echo.payload, &packet[header + 8..whole]);
     }
 }
