@@ -130,6 +130,21 @@ fn any_limit_of_threads_ends_in_a_sentence_or_works() {
     assert!((1..=20).contains(&refused), "{refused} of 24 were refused a thread at the start");
 }
 
+/// Fault case 46: whichever thread of the start is the one that is refused, a daemon runs without it or says why not.
+#[test]
+fn a_daemon_survives_each_thread_that_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, state) = (jobs(folder.path()), folder.path().join("state"));
+    let run = ["run", &file, "--web.listen-address", "127.0.0.1:0", "--state", state.to_str().unwrap()];
+    let mut served = 0;
+    for number in 10..=20 {
+        let fault = format!("inject=clone3:error=EAGAIN:when={number}");
+        let outer = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=clone3", "-e", &fault];
+        served += usize::from(serves(under(&outer, &run), &fault).0 == 0);
+    }
+    assert!(served > 2, "{served} daemons ran");
+}
+
 /// Fault case 46, where the limit is that of a user: `ulimit -u`.
 #[test]
 fn any_limit_of_a_users_threads_ends_in_a_sentence_or_works() {
