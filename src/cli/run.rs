@@ -100,9 +100,9 @@ impl Run {
     }
 
     fn try_run(&self, color: Color) -> Result<Code, Code> {
-        // The first thing of all: both take what the process was started with.
+        signals::expect();
+        // Before there is a second thread: both take what the process was started with.
         let (manager, handed) = (Manager::take(), Handed::take());
-        signals::hold_hangup();
         let spare = Spare::open();
         let files = Files::of(&self.paths);
         let loaded = files.load_or_say(color)?;

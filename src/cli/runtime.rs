@@ -28,8 +28,8 @@ const DESCRIPTORS: usize = 30;
 const BLOCKING: usize = 32;
 /// The thread that makes the runtimes.
 const MAKER: &str = "netjobs-start";
-/// How long runs that were broken off may take to let go of what they hold.
-const FAREWELL: Duration = Duration::from_millis(200);
+/// How long runs that were broken off may take to let go of what they hold; a look-up that nobody answers takes all of it.
+const FAREWELL: Duration = Duration::from_millis(75);
 
 /// The runtimes of the process.
 #[derive(Debug)]

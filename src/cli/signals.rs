@@ -7,16 +7,17 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     run::{self, Control},
-    sys::signals::Caught,
+    sys::signals::{self, Caught},
 };
 
 /// Signals that are caught from here on.
 #[derive(Debug)]
 pub struct Signals(Caught);
 
-/// From here on SIGHUP waits until it is caught: somebody who asks for a reload too early must not end the program.
-/// To be called before there is a second thread.
-pub fn hold_hangup() {
+/// From here on SIGHUP waits until it is caught: somebody who asks for a reload too early must not end the program; and
+/// SIGINT and SIGTERM end it at once as they do later, with 0. To be called before there is a second thread.
+pub fn expect() {
+    let _ = signals::leave_at(&[Signal::SIGINT, Signal::SIGTERM]);
     let _ = hangup().thread_block();
 }
 

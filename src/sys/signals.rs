@@ -18,7 +18,7 @@ use std::{
 use nix::{
     errno::Errno,
     fcntl::OFlag,
-    libc::c_int,
+    libc::{_exit, c_int},
     sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction, signal},
     unistd::{pipe2, write},
 };
@@ -32,6 +32,9 @@ const RINGS: usize = 3;
 
 /// A bit for each signal that came and was not told yet.
 static CAME: AtomicU64 = AtomicU64::new(0);
+
+/// A bit for each signal that this process was told to ignore from its start, as a shell does for what runs behind.
+static IGNORED: AtomicU64 = AtomicU64::new(0);
 
 /// Where a byte wakes whoever waits for them. It is never closed: a handler may be about to write.
 static BELL: AtomicI32 = AtomicI32::new(-1);
@@ -50,10 +53,8 @@ impl Caught {
         let (heard, rung) = pipe2(OFlag::O_NONBLOCK | OFlag::O_CLOEXEC)?;
         let heard = pipe::Receiver::from_owned_fd(heard)?;
         BELL.store(rung.into_raw_fd(), Ordering::Release);
-        let action = SigAction::new(SigHandler::Handler(note), SaFlags::SA_RESTART, SigSet::empty());
         for signal in signals {
-            // SAFETY: the handler only touches atomics and errno, and calls write(2), as signal-safety(7) allows.
-            unsafe { sigaction(*signal, &action) }?;
+            handle(*signal, note)?;
         }
         Ok(Self(heard))
     }
@@ -101,17 +102,42 @@ extern "C" fn note(number: c_int) {
     Errno::set_raw(errno);
 }
 
+/// From here on these end the process at once, with exit code 0 and without a word, until they are caught: for the time in
+/// which there is nothing to drain yet.
+pub fn leave_at(signals: &[Signal]) -> io::Result<()> {
+    signals.iter().try_for_each(|signal| handle(*signal, leave))
+}
+
+/// The handler of that time.
+extern "C" fn leave(_: c_int) {
+    // SAFETY: it ends the process, and nothing else runs in it; signal-safety(7) allows it.
+    unsafe { _exit(0) }
+}
+
+/// Has one of the handlers above called.
+fn handle(which: Signal, handler: extern "C" fn(c_int)) -> io::Result<()> {
+    let action = SigAction::new(SigHandler::Handler(handler), SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: the handlers only touch atomics and errno, and call write(2) or _exit(2), as signal-safety(7) allows.
+    let before = unsafe { sigaction(which, &action) }?;
+    if matches!(before.handler(), SigHandler::SigIgn) {
+        IGNORED.fetch_or(bit(which as c_int), Ordering::Relaxed);
+    }
+    Ok(())
+}
+
 /// Ignores SIGPIPE and SIGXFSZ: the write fails with EPIPE or EFBIG instead.
 pub fn ignore_write_signals() {
     set(Signal::SIGPIPE, SigHandler::SigIgn);
     set(Signal::SIGXFSZ, SigHandler::SigIgn);
 }
 
-/// Gives these and the signals that end a program their usual meaning again, for a program that this process becomes:
-/// from here on none is caught by a runtime that no longer listens.
+/// Gives these and the signals that end a program the meaning again that they had when this process started, for a program
+/// that it becomes: from here on none is caught by a runtime that no longer listens.
 pub fn restore_for_program() {
+    let ignored = IGNORED.load(Ordering::Relaxed);
     for signal in [Signal::SIGPIPE, Signal::SIGXFSZ, Signal::SIGINT, Signal::SIGTERM] {
-        set(signal, SigHandler::SigDfl);
+        let was_ignored = ignored & bit(signal as c_int) != 0;
+        set(signal, if was_ignored { SigHandler::SigIgn } else { SigHandler::SigDfl });
     }
 }
 

@@ -162,9 +162,19 @@ fn a_wait_becomes_its_program_with_its_exit_code_limits_and_rights() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let to = listener.local_addr().unwrap().to_string();
     let script = "ulimit -n; grep -E 'Cap(Inh|Prm|Eff|Amb)|SigIgn' /proc/self/status; exit 7";
-    let output = check(&["wait", &to, "--", "sh", "-c", script], 7);
-    let direct = Command::new("sh").args(["-c", script]).output().unwrap();
-    assert_eq!(plain(&output.stdout), plain(&direct.stdout));
+    let wait = netjobs(&["wait", &to, "--", "sh", "-c", script]);
+    let mut direct = Command::new("sh");
+    direct.args(["-c", script]);
+    // A shell ignores SIGINT for what it runs behind, and the program must be left so.
+    for caller in ["exec \"$@\"", "trap '' INT; exec \"$@\""] {
+        let [ours, theirs] = [&wait, &direct].map(|command| {
+            let all = [command.get_program()].into_iter().chain(command.get_args());
+            let output = Command::new("sh").args(["-c", caller, "sh"]).args(all).output().unwrap();
+            assert_eq!(output.status.code(), Some(7), "{}", text(&output.stderr));
+            plain(&output.stdout)
+        });
+        assert_eq!(ours, theirs, "{caller}");
+    }
     check(&["wait", &to, "--", "/no/such/program"], 127);
     check(&["wait", &to, "--", "/etc/passwd"], 126);
 }
@@ -210,6 +220,24 @@ fn the_records_of_a_verb_come_while_it_runs() {
 }
 
 const ECHO: &str = "jobs:\n  - name: a\n    echo: { listen: 0 }\n";
+
+#[test]
+fn a_daemon_that_is_told_to_end_before_it_runs_ends_with_0() {
+    let jobs = folder(ECHO);
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let daemon =
+            Running::start(&mut netjobs(&["run", path(&jobs), "--web.listen-address", "127.0.0.1:0"]));
+        let status = format!("/proc/{}/status", daemon.child.id());
+        let hangup = 1 << (Signal::SIGHUP as i32 - 1);
+        // It holds SIGHUP back from its beginning until it runs, and catches it then.
+        while !["SigBlk:\t", "SigCgt:\t"].iter().any(|mask| {
+            let status = std::fs::read_to_string(&status).unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix(mask)).unwrap();
+            u64::from_str_radix(line, 16).unwrap() & hangup != 0
+        }) {}
+        assert_eq!(daemon.end(signal), Some(0), "{signal}");
+    }
+}
 
 #[test]
 fn a_daemon_names_its_metrics_address_and_ends_with_0_on_a_signal() {

@@ -20,6 +20,10 @@ const TURN: Duration = Duration::from_secs(3);
 const STATUS: Duration = Duration::from_secs(1);
 /// What may wait for room; beyond it the manager is told no more of reloads.
 const WAITING: usize = 64;
+/// Room that is kept for the word that a reload is over, and for the word that the runner stops: a manager that is told of
+/// a beginning alone would wait for ever.
+const READY_ROOM: usize = 2;
+const STOPPING_ROOM: usize = 1;
 /// What the manager was told last of the whole runner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -102,7 +106,8 @@ impl Talk {
             match word {
                 Word::Stopping if self.phase != Phase::Stopping => {
                     self.phase = Phase::Stopping;
-                    self.put("STOPPING=1\nSTATUS=stopping: connections and checks come to their end".into());
+                    let word = "STOPPING=1\nSTATUS=stopping: connections and checks come to their end";
+                    self.put_within(WAITING, word.into());
                 }
                 // Before it is ready, the manager waits for nothing else.
                 Word::Reading if self.phase == Phase::Ready => {
@@ -121,7 +126,7 @@ impl Talk {
     /// Tells it together with how the jobs stand.
     fn tell(&mut self, word: &str) {
         self.status = self.sentence();
-        self.put(format!("{word}\nSTATUS={}", self.status));
+        self.put_within(WAITING - STOPPING_ROOM, format!("{word}\nSTATUS={}", self.status));
     }
 
     fn say_status(&mut self, now: Instant) {
@@ -181,7 +186,11 @@ impl Talk {
     }
 
     fn put(&mut self, message: String) {
-        if self.waiting.len() < WAITING {
+        self.put_within(WAITING - READY_ROOM, message);
+    }
+
+    fn put_within(&mut self, room: usize, message: String) {
+        if self.waiting.len() < room {
             self.waiting.push_back(message);
         }
     }

@@ -93,6 +93,36 @@ async fn no_sign_comes_while_a_job_is_wedged() {
     assert!(rig.signs(10).await >= 4, "it got on");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_manager_that_is_behind_hears_no_reload_without_its_end_and_that_the_runner_stops() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let heard = UnixDatagram::bind(&path).unwrap();
+    heard.set_nonblocking(true).unwrap();
+    let address = Address::new(path.as_os_str()).unwrap();
+    let manager = Manager { address, watchdog: None, news: Arc::default() };
+    let mut ear = manager.sink(&History::new());
+    ear.event(&Event::Started { jobs: vec![] });
+    for _ in 0..100 {
+        ear.event(&Event::ConfigReading);
+        ear.event(&Event::ConfigRejected { report: crate::diagnostic::Report::default() });
+    }
+    ear.event(&Event::Stopping);
+    let mut talk = Talk::new(manager, History::new(), run::control().0);
+    let (mut words, mut is_all) = (vec![], false);
+    while !is_all {
+        is_all = talk.said_all();
+        let mut message = [0; 500];
+        while let Ok(length) = heard.recv(&mut message) {
+            words.push(message[..length].split(|byte| *byte == b'=').next().unwrap().to_vec());
+        }
+    }
+    assert_eq!(words.pop().unwrap(), b"STOPPING");
+    assert_eq!(words.remove(0), b"READY");
+    assert!(words.len() > 40, "{}", words.len());
+    assert!(words.chunks_exact(2).all(|pair| pair == [&b"RELOADING"[..], b"READY"]), "{words:?}");
+}
+
 #[test]
 fn a_watchdog_of_another_process_is_none() {
     let asked = |limit: &str, pid: Option<&str>| period(Some(limit.into()), pid.map(OsStr::new), 7);

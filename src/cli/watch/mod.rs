@@ -72,9 +72,8 @@ impl Watch {
     pub fn new(paths: Vec<PathBuf>, sight: Sight) -> Option<Self> {
         let ear = Arc::<Ear>::default();
         let hearing = ear.clone();
-        let started = thread_is_possible()
-            .map_err(notify::Error::io)
-            .and_then(|()| INotifyWatcher::new(move |event| hearing.hear(event), notify::Config::default()));
+        let started = INotifyWatcher::new(move |event| hearing.hear(event), notify::Config::default());
+        let started = started.and_then(|watcher| if_heard(watcher, &ear));
         match started {
             Ok(watcher) => {
                 Some(Self { paths, sight, ear, watcher, watched: BTreeMap::new(), is_told: false })
@@ -205,9 +204,14 @@ fn is_begun(path: &std::path::Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.len() == 0)
 }
 
-/// The crate starts a thread and takes for granted that it can.
-fn thread_is_possible() -> std::io::Result<()> {
-    std::thread::Builder::new().spawn(|| ()).map(|thread| drop(thread.join()))
+/// The crate starts a thread and takes for granted that it could, and panics later where it could not. What such a thread
+/// would hear by is dropped at once then, and the watcher must never be.
+fn if_heard(watcher: INotifyWatcher, ear: &Arc<Ear>) -> notify::Result<INotifyWatcher> {
+    if Arc::strong_count(ear) > 1 {
+        return Ok(watcher);
+    }
+    std::mem::forget(watcher);
+    Err(notify::Error::io(std::io::Error::other("a thread could not be started")))
 }
 
 fn say_blind(error: &notify::Error) {
