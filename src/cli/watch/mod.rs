@@ -98,7 +98,7 @@ impl Watch {
         loop {
             // A second time, since a reload may have named files that nobody watched until then. Not for ever: a file may
             // hold something else each time it is read.
-            for _ in 0..2 {
+            for is_again in [false, true] {
                 let looking = spawn_blocking(move || {
                     self.arm();
                     let has_changed = self.has_changed();
@@ -108,6 +108,10 @@ impl Watch {
                 self = this;
                 if !has_changed {
                     break;
+                }
+                if is_again {
+                    // Whoever writes meanwhile has not finished.
+                    ear.settled().await;
                 }
                 // What comes of it is an event, which the log tells.
                 let _ = control.reload().await;
