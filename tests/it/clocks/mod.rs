@@ -2,6 +2,7 @@
 //! catches up, and what was missed is counted to the second.
 
 mod restart;
+mod starved;
 mod steps;
 mod story;
 mod zone;

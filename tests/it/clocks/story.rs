@@ -32,6 +32,8 @@ pub(super) struct Told {
     /// `None`: it was no run.
     pub(super) started: Option<Timestamp>,
     pub(super) count: u64,
+    /// Why it is no run that passed.
+    pub(super) reason: Option<String>,
 }
 
 /// A daemon, and what it has told so far.
@@ -89,7 +91,8 @@ impl Story {
                 let name = record["job_name"].as_str().unwrap().to_owned();
                 let count = record["count"].as_u64().unwrap_or(1);
                 let started = instant("started").filter(|_| event == "run_finished");
-                let told = Told { scheduled: instant("scheduled").unwrap(), started, count };
+                let reason = record["reason"].as_str().map(str::to_owned);
+                let told = Told { scheduled: instant("scheduled").unwrap(), started, count, reason };
                 self.told.entry(name).or_default().push(told);
             }
             _ => {}
