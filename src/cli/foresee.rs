@@ -23,8 +23,8 @@ use crate::{
 
 /// How many times as long as a look took nobody looks again.
 const REST: u32 = 9;
-/// So many mistakes are told.
-const MISTAKES: usize = 200;
+/// So many mistakes are told, and so many notes.
+const MOST: usize = 200;
 
 /// Looks ahead.
 pub struct Foresight {
@@ -101,7 +101,7 @@ impl Foresight {
             }
         }
         let notes = predict::rights(jobs.iter().filter(is_fresh));
-        let notes = notes.iter().map(|note| {
+        let notes = notes.iter().take(MOST).map(|note| {
             json!({ "job_name": note.job, "place": note.place, "message": note.message, "hint": note.hint })
         });
         let lists = [&changes.added[..], &changes.removed, &changes.changed];
@@ -121,7 +121,7 @@ fn answer(
     notes: &[Value],
 ) -> Value {
     let errors = report.diagnostics.iter().filter(|one| one.severity == Severity::Error);
-    let errors: Vec<Value> = errors.map(Diagnostic::to_json).take(MISTAKES).collect();
+    let errors: Vec<Value> = errors.map(Diagnostic::to_json).take(MOST).collect();
     json!({
         "added": names(added),
         "removed": names(removed),

@@ -18,7 +18,11 @@ use fence::Fence;
 pub use memory::{Checkpoint, Memory};
 use serde::{Serialize, de::DeserializeOwned};
 pub use starts::Starts;
-use tokio::{sync::watch, task::JoinHandle, time::Instant};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -94,6 +98,9 @@ impl Shared {
     }
 }
 
+/// How often a run that waits to tell looks for room.
+const ROOM: Duration = Duration::from_millis(1);
+
 /// How a run is told to end, in three steps; each implies those before it.
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
@@ -111,6 +118,10 @@ pub struct Stop {
 pub trait Observer: Send + Sync {
     /// Something happened that sinks may want to tell. Never blocks; what does not fit is dropped and counted.
     fn notice(&self, notice: Notice);
+    /// Whether a notice that is told now finds room.
+    fn has_room(&self) -> bool {
+        true
+    }
     /// The service serves on these addresses.
     fn ready(&self, addresses: Vec<Endpoint>);
     /// What the last run of a job came to; `None` where it has not run.
@@ -246,6 +257,14 @@ impl Context {
 
     /// Tells the sinks what happened.
     pub fn notice(&self, notice: Notice) {
+        self.observer.notice(notice);
+    }
+
+    /// The same, but waits for room: for what comes in bursts of the run's own making, such as the hosts of a sweep.
+    pub async fn tell(&self, notice: Notice) {
+        while !self.observer.has_room() {
+            sleep(ROOM).await;
+        }
         self.observer.notice(notice);
     }
 

@@ -64,6 +64,7 @@ pub async fn accept<H: Host>(
     stop: &CancellationToken,
 ) -> io::Result<()> {
     let acceptor = register(listener.socket())?;
+    let _serving = listener.serve();
     let mut told = Told(None);
     let (mut accepted, mut errors) = (0, 0);
     // Once this machine is short.

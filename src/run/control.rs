@@ -99,7 +99,7 @@ impl Control {
         answer.await.unwrap_or_else(|_| Err(ended()))
     }
 
-    /// What a reload would change that came to these jobs; `None` when the runner is gone.
+    /// What a reload would change that came to these jobs; `None` when the runner stops.
     pub async fn compare(&self, jobs: &[Job]) -> Option<ReloadSummary> {
         let (reply, answer) = oneshot::channel();
         let identities = jobs.iter().map(|job| (job.name.shared(), job.identity)).collect();

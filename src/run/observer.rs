@@ -66,14 +66,20 @@ impl Watcher {
 impl Observer for Watcher {
     fn notice(&self, notice: Notice) {
         let events = &self.world.events;
-        // Half of the room is kept for what runs come to, so that one that talks much holds up no other.
-        if events.capacity() < events.max_capacity() / 2 {
+        if !self.has_room() {
             return self.world.dropped.inc();
         }
         let event = Event::Notice { job: self.job.clone(), run_id: self.run_id.clone(), notice };
         if let Err(TrySendError::Full(_)) = events.try_send(event) {
             self.world.dropped.inc();
         }
+    }
+
+    /// Half of the room is kept for what runs come to, so that one that talks much holds up no other. Nobody waits for a hub
+    /// that is gone.
+    fn has_room(&self) -> bool {
+        let events = &self.world.events;
+        events.capacity() >= events.max_capacity() / 2 || events.is_closed()
     }
 
     fn ready(&self, addresses: Vec<Endpoint>) {

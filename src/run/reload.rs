@@ -76,8 +76,10 @@ impl Engine {
         match command {
             Command::Reload(reply) => self.reload(reply),
             Command::Compare(identities, reply) => {
-                // Whoever asked may have gone.
-                let _ = reply.send(self.compare(&identities));
+                // Nobody is told what will not come; and whoever asked may have gone.
+                if !self.stopping {
+                    let _ = reply.send(self.compare(&identities));
+                }
             }
         }
     }

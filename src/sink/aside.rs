@@ -65,6 +65,10 @@ impl Sink for Aside {
         }
     }
 
+    fn is_behind(&self) -> bool {
+        self.events.as_ref().is_some_and(|events| events.capacity() < WAITING * 3 / 4)
+    }
+
     fn close(&mut self) {
         self.events = None;
     }

@@ -71,6 +71,10 @@ impl Sink for Log {
         self.queue.send();
     }
 
+    fn is_behind(&self) -> bool {
+        self.queue.is_behind()
+    }
+
     fn close(&mut self) {
         self.queue.close();
     }

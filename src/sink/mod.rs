@@ -32,6 +32,11 @@ pub trait Sink: Send {
     /// All events that came together have been told.
     fn told(&mut self) {}
 
+    /// Whether much of what it has taken still waits to be written. It is given time to catch up, and drops what it cannot.
+    fn is_behind(&self) -> bool {
+        false
+    }
+
     /// Writes what is still held back; nothing comes after it.
     fn close(&mut self) {}
 }
@@ -42,6 +47,10 @@ const BATCH: usize = 256;
 /// Events that come within this of each other are told together: ten thousand connections a second must not wake the
 /// sinks ten thousand times.
 const TOGETHER: Duration = Duration::from_millis(2);
+
+/// The pause after each batch while a sink is behind: fifty thousand events a second still pass, so that a burst is written
+/// and a reader who is gone holds up nothing.
+const CATCH_UP: Duration = Duration::from_millis(5);
 
 /// Hands each event to each sink, until the runner has stopped or nobody is left to tell more; then closes the sinks.
 pub async fn pump(mut events: mpsc::Receiver<Event>, mut sinks: Vec<Box<dyn Sink>>) {
@@ -59,7 +68,9 @@ pub async fn pump(mut events: mpsc::Receiver<Event>, mut sinks: Vec<Box<dyn Sink
         for sink in &mut sinks {
             sink.told();
         }
-        if is_all {
+        if sinks.iter().any(|sink| sink.is_behind()) {
+            sleep(CATCH_UP).await;
+        } else if is_all {
             sleep(TOGETHER).await;
         }
     }

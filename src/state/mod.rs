@@ -143,6 +143,15 @@ impl State {
     /// A job's memory and where it is kept; that of another kind of job is none.
     pub fn memory(&self, job: &str, kind: &'static str) -> (Cell, Place) {
         let mut memories = self.0.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        if memories.len() == memories.capacity() {
+            // Before the table grows it lets go of jobs that are gone and have left nothing.
+            let is_of_use = |(_, cell): &(String, Cell)| {
+                Arc::strong_count(cell) > 1 || cell.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+            };
+            memories.retain(|_, known| is_of_use(known));
+            let left = memories.len();
+            memories.reserve(left + 1);
+        }
         let known = memories.entry(job.to_owned()).or_insert_with(|| (kind.to_owned(), Cell::default()));
         if known.0 != kind {
             *known = (kind.to_owned(), Cell::default());

@@ -164,3 +164,18 @@ fn state_that_was_copied_without_its_lock_is_taken() {
     fs::remove_file(folder.path().join("LOCK")).unwrap();
     assert_eq!(kept(&open(folder.path()), "lan", "sweep"), Some(json!(1)));
 }
+
+#[test]
+fn jobs_that_come_and_go_and_leave_nothing_are_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = open(folder.path());
+    let (stays, _) = state.memory("stays", "ping");
+    *state.memory("left-something", "sweep").0.lock().unwrap() = Some(json!(7));
+    for number in 0..10_000 {
+        let _gone = state.memory(&format!("job-{number}"), "ping");
+    }
+    let known = state.0.memories.lock().unwrap().len();
+    assert!(known < 100, "{known}");
+    assert_eq!(kept(&state, "left-something", "sweep"), Some(json!(7)));
+    assert!(Arc::ptr_eq(&stays, &state.memory("stays", "ping").0));
+}

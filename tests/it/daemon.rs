@@ -75,11 +75,11 @@ jobs:
 impl Daemon {
     /// The next record of an event.
     #[track_caller]
-    fn record(&mut self, event: &str) -> Value {
+    pub(crate) fn record(&mut self, event: &str) -> Value {
         serde_json::from_str(&self.process.line_with(&format!("\"event\":\"{event}\""))).unwrap()
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.process.child.id()).unwrap();
         kill(Pid::from_raw(id), signal).unwrap();
     }

@@ -94,6 +94,25 @@ fn a_plan_says_why_a_reload_would_be_refused() {
     assert_eq!(planned.daemon.process.end(Signal::SIGTERM), Some(0));
 }
 
+/// The files hold something else by then; nobody is told of a reload that will not come.
+#[test]
+fn a_daemon_that_drains_says_that_it_stops() {
+    let mut planned = Planned::start();
+    let ready = planned.daemon.record("job_ready");
+    let mut client = TcpStream::connect(&ready["addresses"][0].as_str().unwrap()["tcp://".len()..]).unwrap();
+    client.write_all(b"x").unwrap();
+    client.read_exact(&mut [0]).unwrap();
+    planned.daemon.signal(Signal::SIGTERM);
+    while planned.daemon.get("/-/ready").starts_with("HTTP/1.1 200") {}
+    fs::write(planned.file(), "jobs: [").unwrap();
+    let output = output(&["plan", "--url", &planned.url]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("it answers 503: the runner is stopping"), "{said}");
+    drop(client);
+    assert_eq!(planned.daemon.process.wait(), Some(0));
+}
+
 #[test]
 fn a_daemon_that_is_not_there_or_another_program_is_a_sentence() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -372,3 +372,17 @@ fn a_daemon_that_starts_again_remembers() {
     fs::write(&hosts, "127.0.0.1-3\n").unwrap();
     assert_eq!([first_sights(), first_sights()], [1, 0]);
 }
+
+/// More hosts at once than sinks can take: the sweep waits for room, and each host is told.
+#[test]
+fn every_host_of_a_large_sweep_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let [jobs, records] = ["jobs.yaml", "records"].map(|name| folder.path().join(name));
+    let job = "jobs:\n  - name: lan\n    every: 1h\n    \
+               sweep: { targets: 127.16.0.0-127.16.15.254, method: tcp/9, rate: max, passes: 1 }\n";
+    fs::write(&jobs, job).unwrap();
+    let ended = netjobs(&["once", jobs.to_str().unwrap(), "--json"]).arg(&records).output().unwrap();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    let text = fs::read_to_string(&records).unwrap();
+    assert_eq!(text.lines().filter(|line| line.contains("\"host_changed\"")).count(), 4095);
+}

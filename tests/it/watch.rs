@@ -9,11 +9,8 @@ use std::{
 };
 
 use nix::{
-    sys::{
-        signal::{Signal, kill},
-        stat::Mode,
-    },
-    unistd::{Pid, mkfifo},
+    sys::{signal::Signal, stat::Mode},
+    unistd::mkfifo,
 };
 use serde_json::Value;
 
@@ -88,10 +85,6 @@ impl Runner {
         assert!(record.to_string().contains(why), "{why}: {record}");
         assert_eq!(record["event"], "config_rejected");
         record
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(i32::try_from(self.daemon.process.child.id()).unwrap()), signal).unwrap();
     }
 
     fn end(self) {
@@ -257,18 +250,18 @@ fn where_the_system_lets_nobody_watch_that_is_told_once_and_a_signal_reloads() {
                 "run_finished"
             );
         }
-        runner.signal(Signal::SIGHUP);
+        runner.daemon.signal(Signal::SIGHUP);
         runner.takes(&["a"], &[], &[]);
         runner.end();
     }
 }
 
 #[test]
-fn without_the_watch_only_a_wish_reloads_and_a_busy_folder_costs_nothing() {
+fn without_the_watch_only_a_wish_reloads() {
     let mut runner = Runner::start(|_| {}, &["--no-watch"]);
     runner.write("jobs/a.yaml", &job("a"));
     runner.nothing_happens();
-    runner.signal(Signal::SIGHUP);
+    runner.daemon.signal(Signal::SIGHUP);
     runner.takes(&["a"], &[], &[]);
     runner.end();
 }

@@ -138,7 +138,7 @@ impl Kind for Sweep {
         self.say_how_long(cx, &hosts);
         let mut drive = Drive::new(self, cx, &hosts)?;
         let method = self.ask(cx, &mut drive).await?;
-        let (outcome, told) = tell::outcome(self, cx, &hosts, &drive, method);
+        let (outcome, told) = tell::outcome(self, cx, &hosts, &drive, method).await;
         // What was found is kept by now.
         drive.end();
         let Drive { findings, near, .. } = drive;

@@ -36,18 +36,22 @@ struct Counts {
 }
 
 /// Makes the outcome but for its record, tells sinks and memory, and says which hosts the record names.
-pub(super) fn outcome(
+pub(super) async fn outcome(
     sweep: &Sweep,
     cx: &Context,
     hosts: &Hosts,
-    drive: &Drive,
+    drive: &Drive<'_>,
     method: Method,
 ) -> (Outcome, Told) {
     let findings = &drive.findings;
     let found = findings.iter().map(|(index, finding)| (index, finding.state()));
     let (changes, memory) = Memory::update(cx.recall(), method, hosts, found, sweep.confirm.0);
-    cx.keep(&memory);
     let counts = count(findings, hosts, &changes);
+    if sweep.report != Telling::None {
+        notice(cx, hosts, findings, &changes).await;
+    }
+    // Only now: who is cut off while it tells tells again next time.
+    cx.keep(&memory);
     meter(cx, &counts, drive);
     let mut samples = Samples::default();
     samples.count("targets", u64::from(hosts.count()) + hosts.unresolved.len() as u64);
@@ -62,9 +66,6 @@ pub(super) fn outcome(
         cx.notice(Notice::Warning { message });
     }
     let told = told(sweep, cx, hosts, &changes);
-    if sweep.report != Telling::None {
-        notice(cx, hosts, findings, &changes);
-    }
     let mut outcome = Outcome::passed(samples);
     (outcome.reason, outcome.message) = summary(cx, hosts, drive);
     (outcome, told)
@@ -130,15 +131,17 @@ fn worth_telling(changes: &[Change]) -> impl Iterator<Item = &Change> {
     changes.iter().filter(move |change| few || change.from.is_some() || change.to == HostState::Alive)
 }
 
-fn notice(cx: &Context, hosts: &Hosts, findings: &Findings, changes: &[Change]) {
+/// None is lost, however many there are.
+async fn notice(cx: &Context, hosts: &Hosts, findings: &Findings, changes: &[Change]) {
     for change in worth_telling(changes) {
-        cx.notice(Notice::HostChanged {
+        let told = cx.tell(Notice::HostChanged {
             host: name(hosts.peer(change.index)),
             from: change.from,
             to: change.to,
             why: findings.get(change.index).why(),
             rtt: findings.rtt(change.index),
         });
+        told.await;
     }
 }
 

@@ -1,6 +1,9 @@
 //! Whether an address could be listened on, without a moment in which somebody could connect to it.
 
-use std::sync::Weak;
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Weak,
+};
 
 use super::{Key, Listen, Net, Pool, bind_error, socket, spell, unix};
 use crate::{
@@ -15,7 +18,7 @@ impl Pool {
         match &listen.bind.0 {
             Endpoint::Tcp(host, ports) => self.foresee_ip(Net::Tcp, host, *ports, resolver).await,
             Endpoint::Udp(host, ports) => self.foresee_ip(Net::Udp, host, *ports, resolver).await,
-            endpoint if self.has(&Key::Unix(endpoint.clone())) => Ok(()),
+            endpoint if self.has(&Key::unix(endpoint)) => Ok(()),
             endpoint => unix::foresee(endpoint).map_err(|source| bind_error(endpoint.to_string(), source)),
         }
     }
@@ -35,7 +38,10 @@ impl Pool {
                 if self.has(&Key::Ip(net, at)) {
                     continue;
                 }
-                match socket::bound(net, at, false) {
+                // As in `open_address`: the IPv4 side is ours already.
+                let twin = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
+                let only_v6 = at.ip() == Ipv6Addr::UNSPECIFIED && self.has(&Key::Ip(net, twin));
+                match socket::bound(net, at, only_v6) {
                     Err(source) if !(is_name && is_not_here(&source)) => {
                         return Err(bind_error(spell(net, host, at), source));
                     }
@@ -89,5 +95,23 @@ mod tests {
         drop((theirs, datagrams, live));
         assert!(pool.foresee(&listen(taken), &resolver).await.is_ok());
         assert!(!folder.path().join("new").exists(), "the listener that was opened to compare is gone");
+    }
+    /// A job folder may be given as a relative path, and so its sockets.
+    #[tokio::test]
+    async fn what_is_ours_is_known_by_a_relative_path_and_beside_its_twin() {
+        let folder = tempfile::tempdir().unwrap();
+        let (pool, resolver) = (Pool::default(), Resolver::default());
+        let listen = |bind: &str| Listen { path: "listen".into(), bind: bind.parse().unwrap() };
+        let up = "../".repeat(std::env::current_dir().unwrap().components().count());
+        let socket = folder.path().join("s").display().to_string();
+        let v4 = pool.open(&listen("0.0.0.0:0"), &resolver).await.unwrap();
+        let unix = listen(&format!("unix:{up}{}", socket.trim_start_matches('/')));
+        let ours = pool.open(&unix, &resolver).await.unwrap();
+        let v6 = listen(&format!("[::]:{}", v4[0].local().unwrap().port()));
+        for listen in [unix, v6] {
+            pool.foresee(&listen, &resolver).await.unwrap();
+            assert!(pool.open(&listen, &resolver).await.is_ok());
+        }
+        drop((v4, ours));
     }
 }

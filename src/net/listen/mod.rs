@@ -93,6 +93,8 @@ struct Held {
 pub struct Listener {
     /// The socket, shared by all who listen on this address.
     held: Arc<Held>,
+    /// Whether its run accepts, or is about to: see `returned`.
+    is_taker: AtomicBool,
     /// The path below the kind that asked for it.
     pub path: String,
     /// Its address as an endpoint's text, with the true port: `tcp://127.0.0.1:40123`.
@@ -100,6 +102,13 @@ pub struct Listener {
 }
 
 impl Listener {
+    fn new(held: Arc<Held>, path: &str, address: String) -> Arc<Self> {
+        let listener =
+            Arc::new(Self { held, is_taker: AtomicBool::new(false), path: path.to_owned(), address });
+        listener.takes(true);
+        listener
+    }
+
     /// The socket.
     pub fn socket(&self) -> &Socket {
         &self.held.socket
@@ -186,7 +195,7 @@ impl Pool {
                         // All addresses of a name get the port that the first was given.
                         port = local.port();
                         let address = spell(net, host, local);
-                        listeners.push(Arc::new(Listener { held, path: listen.path.clone(), address }));
+                        listeners.push(Listener::new(held, &listen.path, address));
                     }
                     Err(source) if is_name && is_not_here(&source) => missing = Some(source),
                     Err(source) => return Err(bind_error(spell(net, host, at), source)),
@@ -243,7 +252,7 @@ impl Pool {
             self.has_unix.store(true, Ordering::SeqCst);
             socket
         };
-        Ok(Arc::new(Listener { held: socket, path: listen.path.clone(), address }))
+        Ok(Listener::new(socket, &listen.path, address))
     }
 }
 

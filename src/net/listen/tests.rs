@@ -1,6 +1,7 @@
 //! What holds of the pool of listeners.
 
 use super::*;
+use crate::net::stream::{Accepted, Peer};
 
 async fn open(pool: &Pool, bind: &str) -> Result<Vec<Arc<Listener>>, Error> {
     let listen = Listen { path: "listen".into(), bind: bind.parse().unwrap() };
@@ -69,4 +70,40 @@ async fn accepted_connections_send_without_delay() {
     let _client = std::net::TcpStream::connect(listener.local().unwrap()).unwrap();
     tcp.set_nonblocking(false).unwrap();
     assert!(tcp.accept().unwrap().0.nodelay().unwrap());
+}
+
+/// A client that was accepted, and its other end.
+fn accepted(listener: &Listener) -> (Accepted, std::net::TcpStream) {
+    let far = std::net::TcpStream::connect(listener.local().unwrap()).unwrap();
+    far.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+    let Socket::Tcp(tcp) = listener.socket() else { panic!("it is of TCP") };
+    let (near, peer) = loop {
+        match socket2::SockRef::from(tcp).accept() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::yield_now(),
+            done => break done.unwrap(),
+        }
+    };
+    (Accepted::new(near, &peer), far)
+}
+
+/// The pool may keep a socket though no run accepts from it: of a service manager, or a low port without the right to open it.
+#[tokio::test]
+async fn a_client_is_handed_on_to_a_run_and_not_to_a_socket_that_is_only_kept() {
+    let pool = Pool::default();
+    let first = open(&pool, "127.0.0.1:0").await.unwrap().remove(0);
+    pool.keep(std::slice::from_ref(&first));
+    let (client, far) = accepted(&first);
+    let client = first.hand_on(client).expect("nobody else is there");
+    let second = open(&pool, &first.address).await.unwrap().remove(0);
+    assert!(first.hand_on(client).is_none());
+    assert_eq!(second.handed_on().await.peer, Peer::Ip(far.local_addr().unwrap()));
+    // Whoever was to take it ends too: it is broken off, though the socket stays.
+    let serving = second.serve();
+    let (client, mut far) = accepted(&first);
+    assert!(first.hand_on(client).is_none());
+    drop(serving);
+    let error = std::io::Read::read(&mut far, &mut [0]).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    let (client, _far) = accepted(&first);
+    assert!(first.hand_on(client).is_some());
 }

@@ -87,6 +87,11 @@ impl Queue {
         state.waiting.push(b'\n');
     }
 
+    /// Whether a quarter of what may wait does.
+    pub fn is_behind(&self) -> bool {
+        self.0.lock().waiting.len() >= LIMIT / 4
+    }
+
     /// Has what was added written.
     pub fn send(&self) {
         if !self.0.lock().waiting.is_empty() {

@@ -198,6 +198,34 @@ fn a_client_that_waits_for_a_place_is_kept_by_a_reload() {
     assert_eq!(runner.running.end(Signal::SIGTERM), Some(0));
 }
 
+/// Case 37 of the forward's list: a client that waits for the rate of connections is served by the run that follows, by its rate.
+#[test]
+fn a_client_that_waits_for_a_rate_is_kept_by_a_reload() {
+    let host = Host::new();
+    let listener = host.listen("127.0.0.1:7000");
+    let jobs = |rate: &str| {
+        format!(
+            "jobs:\n  - name: web\n    forward: {{ listen: 8800, to: 127.0.0.1:7000, rate: {{ connections: {rate} }} }}\n"
+        )
+    };
+    let mut runner = Runner::start(&host, &jobs("1/h"), 1);
+    let first = host.connect("127.0.0.1:8800");
+    pass(&first, &accept(&listener));
+    // The next place comes in an hour.
+    let mut more: Vec<_> = (0..3).map(|_| host.connect("127.0.0.1:8800")).collect();
+    runner.reload(&jobs("2/h"), 1);
+    // Each run lets one in at once.
+    pass(&more.remove(0), &accept(&listener));
+    runner.reload(&jobs("100/s"), 1);
+    for _ in &more {
+        accept(&listener).write_all(b"y").unwrap();
+    }
+    for client in &mut more {
+        client.read_exact(&mut [0]).expect("it was kept and is served");
+    }
+    assert_eq!(runner.running.end(Signal::SIGTERM), Some(0));
+}
+
 /// Case 37 of the forward's list: lists that are changed hold for who comes from then on.
 #[test]
 fn a_changed_list_acts_on_new_connections_only() {
