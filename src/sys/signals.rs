@@ -10,19 +10,21 @@
 
 use std::{
     io,
-    os::fd::{BorrowedFd, IntoRawFd as _},
+    os::{
+        fd::{BorrowedFd, IntoRawFd as _},
+        unix::net::UnixStream,
+    },
     sync::atomic::{AtomicI32, AtomicU64, Ordering},
     time::Duration,
 };
 
 use nix::{
     errno::Errno,
-    fcntl::OFlag,
     libc::{_exit, c_int},
     sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction, signal},
-    unistd::{pipe2, write},
+    unistd::write,
 };
-use tokio::{net::unix::pipe, time::sleep};
+use tokio::{net, time::sleep};
 
 /// The pause after an error of the bell's, which says nothing of whether a signal came.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -41,7 +43,7 @@ static BELL: AtomicI32 = AtomicI32::new(-1);
 
 /// Signals that are caught from here on; of two of these in one process the later one hears of them.
 #[derive(Debug)]
-pub struct Caught(pipe::Receiver);
+pub struct Caught(net::UnixStream);
 
 /// Signals that came together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +52,10 @@ pub struct Came(u64);
 impl Caught {
     /// Catches these; those that come before somebody listens are kept. Must be called in a runtime.
     pub fn new(signals: &[Signal]) -> io::Result<Self> {
-        let (heard, rung) = pipe2(OFlag::O_NONBLOCK | OFlag::O_CLOEXEC)?;
-        let heard = pipe::Receiver::from_owned_fd(heard)?;
+        let (heard, rung) = UnixStream::pair()?;
+        rung.set_nonblocking(true)?;
+        heard.set_nonblocking(true)?;
+        let heard = net::UnixStream::from_std(heard)?;
         BELL.store(rung.into_raw_fd(), Ordering::Release);
         for signal in signals {
             handle(*signal, note)?;
