@@ -38,6 +38,9 @@ const SILENT: Duration = Duration::from_secs(10);
 /// Nothing is waited for longer.
 const LONGEST: Duration = Duration::from_mins(1);
 
+/// So often files are looked at again after a reload. Not for ever: some hold something else each time they are read.
+const LOOKS: usize = 2;
+
 /// What the last load read: written by the loader, compared here.
 pub type Sight = Arc<Mutex<Seen>>;
 
@@ -95,28 +98,27 @@ impl Watch {
 
     async fn watch(mut self, control: Control) {
         let ear = self.ear.clone();
+        let mut again = 0;
         loop {
-            // A second time, since a reload may have named files that nobody watched until then. Not for ever: a file may
-            // hold something else each time it is read.
-            for is_again in [false, true] {
-                let looking = spawn_blocking(move || {
-                    self.arm();
-                    let has_changed = self.has_changed();
-                    (self, has_changed)
-                });
-                let Ok((this, has_changed)) = looking.await else { return };
-                self = this;
-                if !has_changed {
-                    break;
-                }
-                if is_again {
-                    // Whoever writes meanwhile has not finished.
-                    ear.settled().await;
-                }
+            let looking = spawn_blocking(move || {
+                self.arm();
+                let has_changed = self.has_changed();
+                (self, has_changed)
+            });
+            let Ok((this, has_changed)) = looking.await else { return };
+            self = this;
+            if has_changed {
                 // What comes of it is an event, which the log tells.
                 let _ = control.reload().await;
             }
-            ear.woken.notified().await;
+            if has_changed && again < LOOKS {
+                // Files may have been named that nobody watched until then.
+                let heard = timeout(SETTLE, ear.woken.notified()).await.is_ok();
+                again = if heard { 0 } else { again + 1 };
+            } else {
+                ear.woken.notified().await;
+                again = 0;
+            }
             ear.settled().await;
         }
     }
