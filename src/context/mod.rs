@@ -2,6 +2,7 @@
 
 mod fence;
 mod memory;
+mod shared;
 mod starts;
 #[doc(hidden)]
 pub mod testing;
@@ -17,6 +18,7 @@ use std::{
 use fence::Fence;
 pub use memory::{Checkpoint, Memory};
 use serde::{Serialize, de::DeserializeOwned};
+pub use shared::Shared;
 pub use starts::Starts;
 use tokio::{
     sync::watch,
@@ -26,77 +28,11 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    meter::{Meters, Registry},
-    net::{
-        descriptors::Descriptors,
-        hops::Hops,
-        icmp::Probers,
-        interface::Snapshots,
-        listen::{self, Listener},
-        resolve::Resolver,
-        workers::Workers,
-    },
+    meter::Meters,
+    net::listen::Listener,
     outcome::{Notice, Verdict},
-    state::State,
     value::Endpoint,
 };
-
-/// What all runs of the process share; its parts start at their first use.
-#[derive(Debug)]
-pub struct Shared {
-    /// Looks names up.
-    pub resolver: Resolver,
-    /// Send ICMP echoes.
-    pub probers: Probers,
-    /// Who forwards datagrams to this machine.
-    pub hops: Arc<Hops>,
-    /// Who forwards connections to this process.
-    pub stream_hops: Arc<Hops>,
-    /// All open listeners.
-    pub listeners: listen::Pool,
-    /// The table of descriptors, when they run short.
-    pub descriptors: Arc<Descriptors>,
-    /// The threads that carry connections.
-    pub workers: Workers,
-    /// The machine's interfaces, read at most once a second.
-    pub interfaces: Snapshots,
-    /// Everything with a `job_name`.
-    pub registry: Arc<Registry>,
-    /// What survives a restart; `None`: nothing does.
-    pub state: Option<State>,
-}
-
-impl Shared {
-    /// Fresh shared parts around a registry.
-    pub fn new(registry: Arc<Registry>) -> Arc<Self> {
-        Self::with_state(registry, None)
-    }
-
-    /// The same, with what survives a restart.
-    pub fn with_state(registry: Arc<Registry>, state: Option<State>) -> Arc<Self> {
-        Self::with_listeners(registry, state, listen::Pool::default())
-    }
-
-    /// The same, with listeners that are open already.
-    pub fn with_listeners(
-        registry: Arc<Registry>,
-        state: Option<State>,
-        listeners: listen::Pool,
-    ) -> Arc<Self> {
-        Arc::new(Self {
-            resolver: Resolver::default(),
-            probers: Probers::default(),
-            hops: Arc::default(),
-            stream_hops: Arc::default(),
-            listeners,
-            descriptors: Arc::default(),
-            workers: Workers::default(),
-            interfaces: Snapshots::default(),
-            registry,
-            state,
-        })
-    }
-}
 
 /// How often a run that waits to tell looks for room.
 const ROOM: Duration = Duration::from_millis(1);

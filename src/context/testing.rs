@@ -2,8 +2,9 @@
 
 use super::{
     Arc, Context, Duration, Endpoint, Instant, Listener, Memory, Mutex, Notice, Observer, Parts, Path,
-    PoisonError, Registry, Shared, Stop, Verdict, watch,
+    PoisonError, Shared, Stop, Verdict, watch,
 };
+use crate::meter::Registry;
 
 /// Remembers what a run told it.
 #[derive(Debug, Default)]
