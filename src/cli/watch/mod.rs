@@ -2,7 +2,8 @@
 //!
 //! inotify(7), through the crate `notify`, only says that something may have happened. Whoever writes is waited for, then
 //! all files are read and compared with what the last load read, so that an editor's own files, a `touch` or a reload
-//! that somebody asked for lead to nothing. Nothing runs while nothing happens.
+//! that somebody asked for lead to nothing. While nothing happens only its own thread wakes: the crate also hears of files that
+//! are opened in a folder on the way, and those are passed over.
 
 mod places;
 
