@@ -69,21 +69,19 @@ pub async fn accept<H: Host>(
     let (mut accepted, mut errors) = (0, 0);
     // Once this machine is short.
     let mut waiting: Option<Waiting<'_>> = None;
+    // What is free may be all that HTTP has: it is not taken for a client who could only wait with it.
+    let room = || {
+        let may_come = full == Full::Reset || descriptors.has_room(H::DESCRIPTORS);
+        if may_come { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EMFILE)) }
+    };
     loop {
-        // What is free may be all that HTTP has: it is not taken for a client who could only wait with it.
-        if waiting.is_some() && descriptors.hold(H::DESCRIPTORS).is_none() {
-            tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                () = sleep(PAUSE) => continue,
-            }
-        }
         // Before the attempt, so that no descriptor is freed unheard between the two.
         let freed = waiting.as_ref().map(Waiting::freed);
         let result = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(()),
             client = listener.handed_on() => Ok(client),
-            result = acceptor.accept() => result.map(|(socket, peer)| Accepted::new(socket, &peer)),
+            result = acceptor.accept(room) => result.map(|(socket, peer)| Accepted::new(socket, &peer)),
         };
         match result {
             Ok(client) => {

@@ -26,6 +26,9 @@ pub const SPARE: u64 = 16;
 /// most a fiftieth of the time.
 const FRESH: Duration = Duration::from_millis(50);
 
+/// How old it may be even after a long count: that may have had to wait for a core.
+const STALE: Duration = Duration::from_secs(1);
+
 /// The process's table of descriptors.
 #[derive(Debug, Default)]
 pub struct Descriptors {
@@ -70,15 +73,24 @@ impl Descriptors {
     /// Holds so many descriptors for a connection, one of which is open; `None` where they would eat into the spare ones.
     pub fn hold(self: &Arc<Self>, count: u64) -> Option<Hold> {
         let held = self.held.fetch_add(count, Ordering::SeqCst) + count;
-        let others = self.others(held);
-        // Of few, half are spared.
-        let spare = SPARE.min(others.limit / 2);
-        if others.open + held + spare <= others.limit {
+        if self.suffices(held) {
             return Some(Hold { table: self.clone(), count });
         }
         // Nothing was given back: nobody is to be woken.
         self.held.fetch_sub(count, Ordering::SeqCst);
         None
+    }
+
+    /// Whether so many more could be held.
+    pub fn has_room(&self, count: u64) -> bool {
+        self.suffices(self.held.load(Ordering::SeqCst) + count)
+    }
+
+    fn suffices(&self, held: u64) -> bool {
+        let others = self.others(held);
+        // Of few, half are spared.
+        let spare = SPARE.min(others.limit / 2);
+        others.open + held + spare <= others.limit
     }
 
     /// What is open besides: counted anew where it matters, under another limit and while more than half of all may be in
@@ -94,10 +106,11 @@ impl Descriptors {
             return known;
         }
         let start = Instant::now();
-        let open = fs::read_dir("/proc/self/fd").map_or(0, |open| open.count() as u64);
+        // To look takes a descriptor; where none is left, all are in use.
+        let open = fs::read_dir("/proc/self/fd").map_or(limit, |open| open.count() as u64);
         let held = self.held.load(Ordering::SeqCst).saturating_sub(self.claimed.load(Ordering::SeqCst));
         let open = open.saturating_sub(held);
-        let fresh_until = Instant::now() + FRESH.max(start.elapsed() * 50);
+        let fresh_until = Instant::now() + (start.elapsed() * 50).clamp(FRESH, STALE);
         *others.insert(Others { fresh_until, limit, open })
     }
 

@@ -21,9 +21,10 @@ impl Acceptor {
         registered.map(Self).map_err(|error| error.into_parts().1)
     }
 
-    /// Waits for a connection; it is non-blocking and closed by exec.
-    pub async fn accept(&self) -> io::Result<(Socket, SockAddr)> {
-        self.0.async_io(Interest::READABLE, accept).await
+    /// Waits for a connection; it is non-blocking and closed by exec. When one is there, `room` is asked first: after an error
+    /// of its own the connection stays in the kernel's queue.
+    pub async fn accept(&self, room: impl Fn() -> io::Result<()>) -> io::Result<(Socket, SockAddr)> {
+        self.0.async_io(Interest::READABLE, |listener| room().and_then(|()| accept(listener))).await
     }
 }
 

@@ -249,7 +249,9 @@ fn a_pipe_that_stays_full_holds_once_no_longer_than_its_reader_or_a_signal() {
 fn a_terminal_that_is_held_holds_no_work() {
     let folder = tempfile::tempdir().unwrap();
     let jobs = write(folder.path(), SMALL);
-    let command = format!("{} run {jobs} --web.listen-address 127.0.0.1:0", env!("CARGO_BIN_EXE_netjobs"));
+    // Not below a shell, which Ctrl-C would end, too.
+    let command =
+        format!("exec {} run {jobs} --web.listen-address 127.0.0.1:0", env!("CARGO_BIN_EXE_netjobs"));
     let mut command_line = Command::new("script");
     command_line.args(["-qefc", &command, "/dev/null"]).stdin(Stdio::piped());
     let mut process = Running::start(&mut command_line);
