@@ -81,16 +81,19 @@ impl Descriptors {
         None
     }
 
-    /// What is open besides: counted anew where it matters, while more than half of all may be in use.
+    /// What is open besides: counted anew where it matters, under another limit and while more than half of all may be in
+    /// use.
     fn others(&self, held: u64) -> Others {
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        // It may be set from outside at any time, and nothing tells.
+        let limit = limits::open_files().map_or(u64::MAX, |limit| limit.soft);
         if let Some(known) = *others
+            && known.limit == limit
             && (known.open + held < known.limit / 2 || Instant::now() < known.fresh_until)
         {
             return known;
         }
         let start = Instant::now();
-        let limit = limits::open_files().map_or(u64::MAX, |limit| limit.soft);
         let open = fs::read_dir("/proc/self/fd").map_or(0, |open| open.count() as u64);
         let held = self.held.load(Ordering::SeqCst).saturating_sub(self.claimed.load(Ordering::SeqCst));
         let open = open.saturating_sub(held);
@@ -156,8 +159,9 @@ mod tests {
     #[tokio::test]
     async fn connections_leave_some_free_for_others() {
         let table = Arc::new(Descriptors::default());
+        let limit = limits::open_files().unwrap().soft;
         *table.others.lock().unwrap() =
-            Some(Others { fresh_until: Instant::now() + Duration::from_mins(1), limit: 64, open: 20 });
+            Some(Others { fresh_until: Instant::now() + Duration::from_mins(1), limit, open: limit - 44 });
         let all: Vec<Hold> = (0..14).map(|_| table.hold(2).unwrap()).collect();
         assert!(table.hold(2).is_none() && table.hold(1).is_none());
         let waiting = table.wait();

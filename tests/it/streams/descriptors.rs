@@ -203,20 +203,48 @@ async fn a_limit_that_falls_while_running_harms_no_open_connection() {
     let mut stream = TcpStream::connect(at).await.unwrap();
     talk(&mut stream).await;
     came.recv().await;
-    let limit = |files: &str| {
-        let pid = format!("--pid={}", forward.child.id());
-        assert!(
-            Command::new("prlimit").args([&pid, &format!("--nofile={files}")]).status().unwrap().success()
-        );
-    };
-    limit("10:200");
+    limit(forward.child.id(), 10);
     let mut late = TcpStream::connect(at).await.unwrap();
     late.write_all(b"x").await.unwrap();
     assert!(timeout(Duration::from_millis(300), came.recv()).await.is_err());
     talk(&mut stream).await;
-    limit("200:200");
+    limit(forward.child.id(), 200);
     assert_eq!(timeout(PATIENCE, late.read_u8()).await.unwrap().unwrap(), b'x');
     echo.abort();
+}
+
+/// Fault case 22, with hardly a descriptor free: who comes now waits, and is served when the limit rises again.
+#[tokio::test]
+async fn clients_wait_while_the_limit_leaves_hardly_a_descriptor() {
+    let (to, mut came, echo) = upstream().await;
+    let inner = netjobs(&["forward", "--listen", "127.0.0.1:0", "--to", &to.to_string()]);
+    let mut forward = Running::start(&mut under(&["prlimit", "--nofile=1000:1000"], &inner));
+    let at: SocketAddr = forward.ready("tcp://").parse().unwrap();
+    let mut stream = TcpStream::connect(at).await.unwrap();
+    talk(&mut stream).await;
+    came.recv().await;
+    let pid = forward.child.id();
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    limit(pid, open + 4);
+    let mut clients = vec![];
+    for _ in 0..20 {
+        let mut client = TcpStream::connect(at).await.unwrap();
+        client.write_all(b"x").await.unwrap();
+        clients.push(client);
+    }
+    assert!(timeout(Duration::from_millis(300), came.recv()).await.is_err(), "one was let in");
+    talk(&mut stream).await;
+    limit(pid, 1000);
+    for client in &mut clients {
+        assert_eq!(timeout(PATIENCE, client.read_u8()).await.unwrap().unwrap(), b'x');
+    }
+    echo.abort();
+}
+
+/// Sets the limit of open files of a process that runs.
+fn limit(process: u32, files: usize) {
+    let words = [format!("--pid={process}"), format!("--nofile={files}:")];
+    assert!(Command::new("prlimit").args(words).status().unwrap().success());
 }
 
 /// Fault case 21: too few from the start is said in a sentence, and not by a panic or a hang.
