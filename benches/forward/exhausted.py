@@ -87,12 +87,14 @@ def timed_page(web):
 
 
 def closes(web):
-    """The forwards' own reasons for the ends of connections."""
-    counts = {}
-    for line in page(web).splitlines():
-        if line.startswith("netjobs_forward_closes_total{") and not line.endswith(" 0"):
-            reason = line.split('reason="')[1].split('"')[0]
-            counts[reason] = counts.get(reason, 0) + int(float(line.rsplit(" ", 1)[1]))
+    """The forwards' own reasons for the ends of connections, once all have ended."""
+    end, counts = time.monotonic() + PATIENCE, {}
+    while sum(counts.values()) < LIVE + CLIENTS and time.monotonic() < end:
+        counts = {}
+        for line in page(web).splitlines():
+            if line.startswith("netjobs_forward_closes_total{") and not line.endswith(" 0"):
+                reason = line.split('reason="')[1].split('"')[0]
+                counts[reason] = counts.get(reason, 0) + int(float(line.rsplit(" ", 1)[1]))
     return ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
 
 

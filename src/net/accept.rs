@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     descriptors::{Descriptors, Hold, Waiting},
+    is_short,
     listen::{Listener, Socket},
     stream::Accepted,
 };
@@ -194,7 +195,7 @@ enum Whose {
 /// Sorts an error of accept(2).
 fn whose(error: &io::Error) -> Whose {
     match error.raw_os_error() {
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => Whose::Machines,
+        _ if is_short(error) => Whose::Machines,
         Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK | libc::EOPNOTSUPP | libc::EFAULT) | None => {
             Whose::Ours
         }

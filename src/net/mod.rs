@@ -167,6 +167,11 @@ fn is_not_here(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT))
 }
 
+/// Whether this machine lacks descriptors or memory, which passes.
+fn is_short(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+}
+
 /// Whether this machine may send from an address: only such a one can be bound.
 pub fn is_here(address: SocketAddr) -> bool {
     !matches!(UdpSocket::bind(address), Err(error) if is_not_here(&error))

@@ -142,15 +142,18 @@ fn a_storm_of_wishes_by_all_ways_changes_hands_safely_until_the_end() {
     let client = TcpStream::connect(&ready["addresses"][0].as_str().unwrap()["tcp://".len()..]).unwrap();
     let asking =
         thread::spawn(move || (0..50).filter(|_| post(&address).starts_with("HTTP/1.1 200")).count());
-    for number in 1..=300 {
+    // Never half a file: who reads it in between would be right to refuse it.
+    let write = |text: String| {
         let next = root.path().join(".next");
-        fs::write(&next, jobs(number)).unwrap();
+        fs::write(&next, text).unwrap();
         fs::rename(&next, &file).unwrap();
+    };
+    for number in 1..=300 {
+        write(jobs(number));
         kill(id, Signal::SIGHUP).unwrap();
     }
     assert_eq!(asking.join().unwrap(), 50, "each wish is answered");
-    let last = format!("{KEPT}  - name: last\n    every: 1h\n    ipc: {{}}\n");
-    fs::write(&file, last).unwrap();
+    write(format!("{KEPT}  - name: last\n    every: 1h\n    ipc: {{}}\n"));
     loop {
         let record: Value = serde_json::from_str(&daemon.process.line_with("\"config_")).unwrap();
         assert_eq!(record["event"], "config_reloaded", "{record}");

@@ -60,7 +60,9 @@ impl Line {
                 Ok(Self::Stream(Stream::Unix(dial::unix(&based(path, cx), &options()).await?)))
             }
             Endpoint::Unixgram(path) => dial::unixgram(&based(path, cx)).map(Self::Unixgram),
-            other => Err(failure(Reason::Io, format!("`exchange` does not speak `{}`", other.scheme()))),
+            other => {
+                Err(Failure::told(Reason::Io, format!("`exchange` does not speak `{}`", other.scheme())))
+            }
         }
     }
 
@@ -86,11 +88,11 @@ impl Line {
         match asked {
             Ok(done) => done,
             Err(_) if passed.answer.is_empty() => {
-                Err(failure(Reason::Timeout, format!("no answer within {timeout}")))
+                Err(Failure::told(Reason::Timeout, format!("no answer within {timeout}")))
             }
             Err(_) => {
                 let message = format!("no whole answer within {timeout}: {}", wanted.so_far(&passed.answer));
-                Err(failure(Reason::Timeout, message))
+                Err(Failure::told(Reason::Timeout, message))
             }
         }
     }
@@ -127,7 +129,7 @@ async fn ask_stream(
                     match wanted.judge(answer, length) {
                         Judgement::Holds => is_held = true,
                         Judgement::More => {}
-                        Judgement::Mismatch(why) => return Err(failure(Reason::Mismatch, why)),
+                        Judgement::Mismatch(why) => return Err(Failure::told(Reason::Mismatch, why)),
                     }
                 }
                 (Err(error), _) => return Err(io_failure("receive", &error)),
@@ -142,7 +144,7 @@ async fn ask_stream(
 
 fn ended(wanted: &Wanted<'_>, answer: &[u8]) -> Failure {
     let reason = if wanted.is_other(answer) { Reason::Mismatch } else { Reason::Closed };
-    failure(reason, format!("the peer ended the connection when {}", wanted.so_far(answer)))
+    Failure::told(reason, format!("the peer ended the connection when {}", wanted.so_far(answer)))
 }
 
 async fn ask_udp(
@@ -176,9 +178,9 @@ fn judge_whole(wanted: &Wanted<'_>, answer: &[u8]) -> Result<(), Failure> {
     match wanted.judge(answer, answer.len()) {
         Judgement::Holds => Ok(()),
         Judgement::More => {
-            Err(failure(Reason::Mismatch, format!("the answer is another: {}", wanted.so_far(answer))))
+            Err(Failure::told(Reason::Mismatch, format!("the answer is another: {}", wanted.so_far(answer))))
         }
-        Judgement::Mismatch(why) => Err(failure(Reason::Mismatch, why)),
+        Judgement::Mismatch(why) => Err(Failure::told(Reason::Mismatch, why)),
     }
 }
 
@@ -193,10 +195,11 @@ async fn resolve(
     let lookup = cx.shared().resolver.lookup(host, port, family);
     match timeout_at(deadline, lookup).await {
         Ok(Ok(addresses)) => Ok(addresses),
-        Ok(Err(error)) => Err(failure(error.reason(), error.to_string())),
-        Err(_) => {
-            Err(failure(Reason::Dns, format!("resolve {host}: no name server answers within {timeout}")))
-        }
+        Ok(Err(error)) => Err(Failure::told(error.reason(), error.to_string())),
+        Err(_) => Err(Failure::told(
+            Reason::Dns,
+            format!("resolve {host}: no name server answers within {timeout}"),
+        )),
     }
 }
 
@@ -208,12 +211,8 @@ fn based(path: &SocketPath, cx: &Context) -> SocketPath {
     }
 }
 
-fn failure(reason: Reason, message: String) -> Failure {
-    Failure { reason, message }
-}
-
 fn io_failure(operation: &str, error: &std::io::Error) -> Failure {
-    failure(reason_of(error), format!("{operation}: {error}"))
+    Failure::told(reason_of(error), format!("{operation}: {error}"))
 }
 
 /// The largest read, and more than the largest UDP datagram.

@@ -48,14 +48,14 @@ pub(super) async fn run(spec: &Exchange, cx: &Context) -> Result<Outcome, Error>
             () = cx.cancelled() => true,
         };
         if is_cancelled {
-            tally.failures.push(Failure { reason: Reason::Cancelled, message: "the run was ended".into() });
+            tally.failures.push(Failure::told(Reason::Cancelled, "the run was ended".into()));
         }
         outcome.samples.push(tally.samples(spec.family, *family));
         failures.append(&mut tally.failures);
     }
     if let Some(failure) = commonest(&failures) {
         if matches!(failure.reason, Reason::Resources | Reason::Permission) {
-            let Failure { reason, message } = failure.clone();
+            let Failure { reason, message, .. } = failure.clone();
             return Err(Error::Cannot { reason, message, hint: None });
         }
         outcome.verdict = Verdict::Failed;
@@ -146,8 +146,7 @@ fn notice(cx: &Context, sequence: u64, to: &Endpoint, asked: &Result<(Duration, 
 fn aim(to: &Endpoint, family: Family, cx: &Context) -> Result<Endpoint, Failure> {
     let Endpoint::Job(name) = to else { return Ok(to.clone()) };
     let address = cx.address_of(name.as_str());
-    let address = address
-        .ok_or_else(|| Failure { reason: Reason::Refused, message: "the service is not ready".into() })?;
+    let address = address.ok_or_else(|| Failure::told(Reason::Refused, "the service is not ready".into()))?;
     Ok(match address {
         Endpoint::Tcp(host, ports) => Endpoint::Tcp(reachable(host, family), ports),
         Endpoint::Udp(host, ports) => Endpoint::Udp(reachable(host, family), ports),

@@ -1,26 +1,27 @@
 //! Reaching an upstream: the targets of a route one after the other, each within `connect_timeout`, never our own listener.
 
 use std::{
-    fs,
     net::{IpAddr, SocketAddr},
-    os::unix::fs::MetadataExt as _,
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::{
     net::{UdpSocket, UnixDatagram},
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
-use super::upstream::{Busy, Route, Target};
+use super::{
+    own::Own,
+    upstream::{Busy, Route, Target},
+};
 use crate::{
     context::{Observer, Shared},
     net::{
         self,
         dial::{self, Options},
         hops::{self, Hop},
-        listen::{Listener, Pool},
         stream::{Peer, Stream},
     },
     outcome::{Close, Reason},
@@ -45,24 +46,22 @@ pub(super) struct Connector {
     pub(super) base: Arc<Path>,
     /// For each upstream, its name's look-up included.
     pub(super) options: Options,
+    /// Whether a connection waits where this machine has no descriptor for it; a session of datagrams never does.
+    pub(super) is_patient: bool,
     /// Where the job itself listens.
     pub(super) own: Vec<Own>,
 }
 
-/// One of the job's own listeners, by address.
-#[derive(Debug)]
-pub(super) struct Own {
-    scheme: &'static str,
-    endpoint: Endpoint,
-    local: Option<SocketAddr>,
+/// Why an upstream was not reached.
+enum Missed {
+    /// This machine had no descriptor or memory for the attempt.
+    Short,
+    /// Whatever a client's connection ends with.
+    Close(Close),
 }
 
-impl Own {
-    pub(super) fn of(listener: &Listener) -> Option<Self> {
-        let endpoint = listener.endpoint()?;
-        Some(Self { scheme: endpoint.scheme(), endpoint, local: listener.local() })
-    }
-}
+/// The pause before an attempt for which this machine was short is made again.
+const PAUSE: Duration = Duration::from_millis(50);
 
 impl Connector {
     /// The first target of a route that can be reached, or why the last one could not, for a client that came through
@@ -104,12 +103,31 @@ impl Connector {
         Err(close)
     }
 
+    /// Connects to one target. An attempt for which this machine was short is made anew for as long as one may take.
     async fn connect(
         &self,
         endpoint: &Endpoint,
         is_datagram: bool,
         before: u8,
     ) -> Result<(Far, Option<Hop>), Close> {
+        let deadline = Instant::now() + self.options.timeout;
+        let is_patient = self.is_patient && !is_datagram;
+        loop {
+            match self.attempt(endpoint, is_datagram, before).await {
+                Err(Missed::Short) if is_patient && Instant::now() + PAUSE < deadline => sleep(PAUSE).await,
+                Err(Missed::Short) => return Err(Close::Resources),
+                Err(Missed::Close(close)) => return Err(close),
+                Ok(connected) => return Ok(connected),
+            }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        endpoint: &Endpoint,
+        is_datagram: bool,
+        before: u8,
+    ) -> Result<(Far, Option<Hop>), Missed> {
         let named;
         let endpoint = match endpoint {
             Endpoint::Job(name) => {
@@ -119,34 +137,33 @@ impl Connector {
             endpoint => endpoint,
         };
         if endpoint.is_datagram() != is_datagram {
-            return Err(Close::NoUpstream);
+            return Err(Close::NoUpstream.into());
         }
         match endpoint {
             // No name to look up: neither a list nor a second timer.
             Endpoint::Tcp(Host::Ip(ip), ports) => {
                 let address = SocketAddr::new(*ip, ports.first);
                 if self.is_own(address, "tcp") {
-                    return Err(Close::Loop);
+                    return Err(Close::Loop.into());
                 }
                 self.tcp(&[address], &self.options, before).await
             }
             Endpoint::Tcp(host, ports) => {
                 let (addresses, options) = self.resolve(host, ports.first, "tcp").await?;
                 let dialled = self.tcp(&addresses, &options, before);
-                timeout(options.timeout, dialled).await.unwrap_or(Err(Close::ConnectTimeout))
+                timeout(options.timeout, dialled).await.unwrap_or(Err(Close::ConnectTimeout.into()))
             }
             Endpoint::Udp(host, ports) => {
                 let (addresses, options) = self.resolve(host, ports.first, "udp").await?;
-                let dialled = dial::udp(&addresses, &options).await;
-                dialled.map(|(socket, _)| (Far::Udp(socket), None)).map_err(|failure| close_of(&failure))
+                let (socket, _) = dial::udp(&addresses, &options).await?;
+                Ok((Far::Udp(socket), None))
             }
             Endpoint::Unix(path) => self.unix(&self.unix_path(path, Endpoint::Unix)?, before).await,
             Endpoint::Unixgram(path) => {
                 let path = self.unix_path(path, Endpoint::Unixgram)?;
-                let dialled = dial::unixgram(&path);
-                dialled.map(|socket| (Far::Unixgram(socket), None)).map_err(|failure| close_of(&failure))
+                Ok((Far::Unixgram(dial::unixgram(&path)?), None))
             }
-            Endpoint::Icmp(_) | Endpoint::Http { .. } | Endpoint::Job(_) => Err(Close::NoUpstream),
+            Endpoint::Icmp(_) | Endpoint::Http { .. } | Endpoint::Job(_) => Err(Close::NoUpstream.into()),
         }
     }
 
@@ -156,11 +173,11 @@ impl Connector {
         addresses: &[SocketAddr],
         options: &Options,
         before: u8,
-    ) -> Result<(Far, Option<Hop>), Close> {
+    ) -> Result<(Far, Option<Hop>), Missed> {
         let hops = &self.shared.stream_hops;
         let far = |stream, hop| Ok((Far::Stream(Stream::Tcp(stream)), hop));
         let is_ours = |address: &SocketAddr| self.shared.listeners.is_tcp(*address);
-        let (mut rest, mut close) = (addresses, Close::Dns);
+        let (mut rest, mut missed) = (addresses, Close::Dns.into());
         while let Some(first) = rest.first() {
             let failure = if is_ours(first) {
                 rest = &rest[1..];
@@ -178,21 +195,21 @@ impl Connector {
                     }
                 }
             };
-            close = close_of(&failure);
+            missed = failure.into();
         }
-        Err(close)
+        Err(missed)
     }
 
-    async fn unix(&self, path: &SocketPath, before: u8) -> Result<(Far, Option<Hop>), Close> {
+    async fn unix(&self, path: &SocketPath, before: u8) -> Result<(Far, Option<Hop>), Missed> {
         let (hops, options) = (&self.shared.stream_hops, &self.options);
         let far = |stream, hop| (Far::Stream(Stream::Unix(stream)), hop);
-        let dialled = if self.shared.listeners.is_unix(path) {
-            let told = dial::unix_told(path, options, |from| hops.enter(Peer::Unix(from), before)).await;
-            told.map(|(stream, hop)| far(stream, Some(hop)))
+        if self.shared.listeners.is_unix(path) {
+            let told = |from| hops.enter(Peer::Unix(from), before);
+            let (stream, hop) = dial::unix_told(path, options, told).await?;
+            Ok(far(stream, Some(hop)))
         } else {
-            dial::unix(path, options).await.map(|stream| far(stream, None))
-        };
-        dialled.map_err(|failure| close_of(&failure))
+            Ok(far(dial::unix(path, options).await?, None))
+        }
     }
 
     /// Addresses of a host that are not our own listeners, and the time that is left for them.
@@ -201,28 +218,25 @@ impl Connector {
         host: &Host,
         port: u16,
         scheme: &'static str,
-    ) -> Result<(Vec<SocketAddr>, Options), Close> {
+    ) -> Result<(Vec<SocketAddr>, Options), Missed> {
         let deadline = Instant::now() + self.options.timeout;
         let lookup = self.shared.resolver.lookup(host, port, Family::Any);
         let mut addresses = match timeout_at(deadline, lookup).await {
             Ok(Ok(addresses)) => addresses,
-            Ok(Err(net::Error::NoInterface { .. })) => return Err(Close::Unreachable),
-            Ok(Err(error)) if error.reason() == Reason::Resources => return Err(Close::Resources),
-            Ok(Err(_)) | Err(_) => return Err(Close::Dns),
+            Ok(Err(net::Error::NoInterface { .. })) => return Err(Close::Unreachable.into()),
+            Ok(Err(error)) if error.reason() == Reason::Resources => return Err(Missed::Short),
+            Ok(Err(_)) | Err(_) => return Err(Close::Dns.into()),
         };
         addresses.retain(|address| !self.is_own(*address, scheme));
         if addresses.is_empty() {
-            return Err(Close::Loop);
+            return Err(Close::Loop.into());
         }
         let timeout = deadline.saturating_duration_since(Instant::now());
         Ok((addresses, Options { timeout, source: self.options.source.clone() }))
     }
 
     fn is_own(&self, address: SocketAddr, scheme: &str) -> bool {
-        let pool = &self.shared.listeners;
-        let listens =
-            |own: &Own| own.scheme == scheme && own.local.is_some_and(|own| is_same(own, address, pool));
-        self.own.iter().any(listens)
+        self.own.iter().any(|own| own.is_at(address, scheme, &self.shared.listeners))
     }
 
     /// A relative path starts at the job file.
@@ -232,68 +246,26 @@ impl Connector {
             name @ SocketPath::Abstract(_) => name.clone(),
         };
         let endpoint = scheme(path.clone());
-        let is_own = |own: &Own| own.endpoint == endpoint || is_same_file(&own.endpoint, &path);
-        if self.own.iter().any(is_own) { Err(Close::Loop) } else { Ok(path) }
+        if self.own.iter().any(|own| own.is_path(&endpoint, &path)) { Err(Close::Loop) } else { Ok(path) }
     }
 }
 
-/// Whether a listener's socket file is the one to which a path leads, by whatever links.
-fn is_same_file(own: &Endpoint, path: &SocketPath) -> bool {
-    let (
-        Endpoint::Unix(SocketPath::File(own)) | Endpoint::Unixgram(SocketPath::File(own)),
-        SocketPath::File(path),
-    ) = (own, path)
-    else {
-        return false;
-    };
-    match (fs::metadata(own), fs::metadata(path)) {
-        (Ok(own), Ok(path)) => (own.dev(), own.ino()) == (path.dev(), path.ino()),
-        _ => false,
+impl From<Close> for Missed {
+    fn from(close: Close) -> Self {
+        Self::Close(close)
     }
 }
 
-/// Whether a connection to `target` arrives at a listener that is bound to `own`.
-fn is_same(own: SocketAddr, target: SocketAddr, pool: &Pool) -> bool {
-    if own.port() != target.port() {
-        return false;
-    }
-    let (ours, theirs) = (own.ip().to_canonical(), target.ip().to_canonical());
-    // 0.0.0.0 and :: as a target mean this machine's loopback.
-    ours == theirs
-        || theirs.is_unspecified() && (ours.is_loopback() || ours.is_unspecified())
-        || ours.is_unspecified() && (ours.is_ipv6() || theirs.is_ipv4()) && pool.is_local(target)
-}
-
-fn close_of(failure: &dial::Failure) -> Close {
-    match failure.reason {
-        Reason::Refused => Close::Refused,
-        Reason::Reset => Close::UpstreamReset,
-        Reason::ConnectTimeout | Reason::Timeout => Close::ConnectTimeout,
-        Reason::Dns => Close::Dns,
-        Reason::Resources => Close::Resources,
-        _ => Close::Unreachable,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_listener_is_found_in_every_spelling() {
-        let same = |own: &str, target: &str| {
-            is_same(own.parse().unwrap(), target.parse().unwrap(), &Pool::default())
-        };
-        for target in ["127.0.0.1:80", "[::ffff:127.0.0.1]:80", "0.0.0.0:80"] {
-            assert!(same("127.0.0.1:80", target), "{target}");
-        }
-        for target in ["127.0.0.1:80", "127.0.0.9:80", "[::1]:80", "[::]:80"] {
-            assert!(same("[::]:80", target), "{target}");
-        }
-        assert!(same("0.0.0.0:80", "127.0.0.1:80"));
-        assert!(!same("0.0.0.0:80", "[::1]:80"));
-        assert!(!same("127.0.0.1:80", "127.0.0.2:80"));
-        assert!(!same("127.0.0.1:80", "127.0.0.1:81"));
-        assert!(!same("0.0.0.0:80", "192.0.2.1:80"));
+impl From<dial::Failure> for Missed {
+    fn from(failure: dial::Failure) -> Self {
+        Self::Close(match failure.reason {
+            _ if failure.is_short => return Self::Short,
+            Reason::Refused => Close::Refused,
+            Reason::Reset => Close::UpstreamReset,
+            Reason::ConnectTimeout | Reason::Timeout => Close::ConnectTimeout,
+            Reason::Dns => Close::Dns,
+            Reason::Resources => Close::Resources,
+            _ => Close::Unreachable,
+        })
     }
 }

@@ -13,6 +13,7 @@ mod inject;
 mod link;
 mod loss;
 mod metrics;
+mod own;
 mod proxy;
 mod serve;
 mod session;
@@ -76,7 +77,7 @@ pub struct Forward {
     /// The most connections, and senders of datagrams, at a time from one address; more are broken off. Default: no limit.
     #[serde(default)]
     pub max_per_source: Option<AtLeastOne>,
-    /// How long one upstream may take to be reached, its name's look-up included; then the next one is tried. Default `5s`.
+    /// How long one upstream may take to be reached, its name's look-up and a wait for a free descriptor included; then the next one is tried. Default `5s`.
     #[serde(default = "defaults::connect_timeout")]
     pub connect_timeout: Timespan,
     /// A connection on which no byte passed in either direction for so long is ended. Default `1h`, and `60s` for datagrams.

@@ -7,10 +7,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Forward, OnAbort, OnFull, carry,
-    connect::{Connector, Own},
+    connect::Connector,
     datagram::Datagrams,
     gate::Gate,
     health, metrics,
+    own::Own,
     proxy::Proxy,
     upstream::{Route, Target},
 };
@@ -142,6 +143,7 @@ impl Service {
             observer: cx.observer().clone(),
             base: cx.path(std::path::Path::new("")).into(),
             options: Options { timeout: spec.connect_timeout.0, source },
+            is_patient: spec.on_full == OnFull::Wait,
             own: listeners.iter().filter_map(|listener| Own::of(listener)).collect(),
         };
         let limits = Limits {

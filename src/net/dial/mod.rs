@@ -23,7 +23,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Error, is_not_here, reason_of};
+use super::{Error, is_not_here, is_short, reason_of};
 use crate::{outcome::Reason, value::SocketPath};
 
 pub use near::{tcp_told, unix_told};
@@ -79,6 +79,8 @@ pub struct Failure {
     pub reason: Reason,
     /// A sentence with the address and what the system says.
     pub message: String,
+    /// Whether this machine had no descriptor or memory for the attempt, so that it may be made again.
+    pub is_short: bool,
 }
 
 impl fmt::Display for Failure {
@@ -90,15 +92,19 @@ impl fmt::Display for Failure {
 impl Failure {
     /// What the system says of an attempt.
     pub(super) fn new(to: impl fmt::Display, error: &io::Error) -> Self {
-        Self { reason: reason_to_connect(error), message: format!("connect {to}: {error}") }
+        let told = Self::told(reason_to_connect(error), format!("connect {to}: {error}"));
+        Self { is_short: is_short(error), ..told }
+    }
+
+    /// One for a reason that is known.
+    pub fn told(reason: Reason, message: String) -> Self {
+        Self { reason, message, is_short: false }
     }
 
     /// The time is over.
     fn late(to: impl fmt::Display, after: Duration) -> Self {
-        Self {
-            reason: Reason::ConnectTimeout,
-            message: format!("connect {to}: no answer within {}", crate::value::Timespan(after)),
-        }
+        let after = crate::value::Timespan(after);
+        Self::told(Reason::ConnectTimeout, format!("connect {to}: no answer within {after}"))
     }
 }
 
@@ -205,7 +211,8 @@ pub fn unixgram(path: &SocketPath) -> Result<UnixDatagram, Failure> {
 }
 
 fn unix_failure(scheme: &str, path: &SocketPath, error: &io::Error) -> Failure {
-    Failure { reason: reason_of(error), message: format!("connect {scheme}:{path}: {error}") }
+    let told = Failure::told(reason_of(error), format!("connect {scheme}:{path}: {error}"));
+    Failure { is_short: is_short(error), ..told }
 }
 
 /// A socket's path as the system takes it: an abstract name begins with NUL.
@@ -233,14 +240,12 @@ fn usable(addresses: &[SocketAddr], source: Option<&Source>) -> Result<Vec<Socke
 }
 
 fn no_way_from(source: IpAddr) -> Failure {
-    Failure {
-        reason: Reason::NoRoute,
-        message: format!("connect: the target has no address of the family of the source {source}"),
-    }
+    let message = format!("connect: the target has no address of the family of the source {source}");
+    Failure::told(Reason::NoRoute, message)
 }
 
 fn no_address() -> Failure {
-    Failure { reason: Reason::Dns, message: "connect: no address".into() }
+    Failure::told(Reason::Dns, "connect: no address".into())
 }
 
 /// The pause before a full Unix backlog is tried again.

@@ -93,14 +93,16 @@ fn interleave(addresses: &[SocketAddr]) -> VecDeque<SocketAddr> {
 fn commonest(failures: Vec<Failure>) -> Failure {
     let count = failures.len();
     let told = failures.into_iter().min_by_key(|failure| match failure.reason {
-        Reason::Refused => 0,
-        Reason::Reset => 1,
-        Reason::AdminProhibited => 2,
-        Reason::ConnectTimeout => 3,
-        Reason::HostUnreachable => 4,
-        Reason::NoRoute => 6,
-        Reason::NoIpv6 => 7,
-        _ => 5,
+        // That address has not been asked yet.
+        _ if failure.is_short => 0,
+        Reason::Refused => 1,
+        Reason::Reset => 2,
+        Reason::AdminProhibited => 3,
+        Reason::ConnectTimeout => 4,
+        Reason::HostUnreachable => 5,
+        Reason::NoRoute => 7,
+        Reason::NoIpv6 => 8,
+        _ => 6,
     });
     let mut told = told.unwrap_or_else(no_address);
     if count > 1 {

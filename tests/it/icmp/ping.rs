@@ -29,6 +29,8 @@ fn a_link_local_host_answers_with_a_zone_a_source_or_neither() {
     peer.sh(&format!("ip addr add fe80::77/64 dev {} nodad", device(&peer, "10.9.0.2")));
     let link = device(&ours, "10.9.0.1");
     ours.sh(&format!("ip addr add fe80::88/64 dev {link} nodad"));
+    // A link's first packets may be lost, and who asks for a hardware address asks again after a second.
+    ours.sh(&format!("ping -q -c 1 -w 10 -i 0.2 fe80::77%{link}"));
     for keys in [
         format!("host: 'fe80::77%{link}'"),
         format!("host: 'fe80::77', source: {link}"),

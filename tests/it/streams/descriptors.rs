@@ -1,6 +1,6 @@
 //! Out of descriptors and memory: the built program with small limits and with failing system calls.
 
-use std::{fs, net::SocketAddr, path::Path, process::Command, time::Duration};
+use std::{fs, io::ErrorKind, net::SocketAddr, path::Path, process::Command, time::Duration};
 
 use nix::sys::signal::Signal;
 use tokio::{
@@ -177,20 +177,44 @@ async fn out_of_descriptors_clients_are_broken_off_where_the_job_says_so() {
     echo.abort();
 }
 
+/// A forward in which a system call fails three times on each thread, and where it listens.
+fn failing(call: &str, error: &str, to: SocketAddr, options: &[&str]) -> (Running, SocketAddr) {
+    let inject = format!("inject={call}:error={error}:when=1..3");
+    let mut inner = netjobs(&["forward", "--listen", "127.0.0.1:0", "--to", &to.to_string()]);
+    inner.args(options);
+    let trace = format!("trace={call}");
+    let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
+    let mut forward = Running::start(&mut under(&strace, &inner));
+    let at = forward.ready("tcp://").parse().unwrap();
+    (forward, at)
+}
+
 /// Case 12 of the forward's list and fault case 23: each error of accept(2), three times in a row, delays a client and
 /// loses none.
 #[tokio::test]
 async fn an_error_of_accept_ends_no_listener() {
     let (to, _came, echo) = upstream().await;
     for error in ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "ECONNABORTED", "EPROTO", "EPERM", "ENETDOWN"] {
-        let inject = format!("inject=accept4:error={error}:when=1..3");
-        let inner = netjobs(&["forward", "--listen", "127.0.0.1:0", "--to", &to.to_string()]);
-        let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=accept4", "-e", &inject];
-        let mut forward = Running::start(&mut under(&strace, &inner));
-        let at: SocketAddr = forward.ready("tcp://").parse().unwrap();
+        let (_forward, at) = failing("accept4", error, to, &[]);
         let mut stream = TcpStream::connect(at).await.unwrap();
         talk(&mut stream).await;
     }
+    echo.abort();
+}
+
+/// Case 12, on the way to the upstream: who was accepted waits too, unless the job says that it be broken off.
+#[tokio::test]
+async fn who_was_accepted_waits_for_what_the_way_to_the_upstream_takes() {
+    let (to, _came, echo) = upstream().await;
+    for error in ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"] {
+        let (_forward, at) = failing("connect", error, to, &[]);
+        let mut stream = TcpStream::connect(at).await.unwrap();
+        talk(&mut stream).await;
+    }
+    let (_forward, at) = failing("connect", "ENOMEM", to, &["--on-full", "reset"]);
+    let mut stream = TcpStream::connect(at).await.unwrap();
+    let end = timeout(PATIENCE, stream.read_u8()).await.unwrap().unwrap_err();
+    assert_eq!(end.kind(), ErrorKind::ConnectionReset);
     echo.abort();
 }
 
