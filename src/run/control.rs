@@ -115,6 +115,11 @@ impl Control {
         self.ending.stop.cancel();
     }
 
+    /// Waits until the engine is told to end; from then on it takes no reload.
+    pub async fn ends(&self) {
+        self.ending.stop.cancelled().await;
+    }
+
     /// How many times the engine has come round; while it lives, it does so at least once a second.
     pub fn turns(&self) -> u64 {
         self.ending.turns.load(Ordering::Relaxed)
