@@ -103,6 +103,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Code {
     if arguments.get(1).is_some_and(|first| first == verb::CHILD) {
         return verb::child(&arguments[2..]);
     }
+    if arguments.get(1).is_some_and(|first| first == "run") {
+        // First thing: a daemon that is told to end before it has begun ends well, too.
+        signals::expect();
+    }
     let matches = match command().try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) => {

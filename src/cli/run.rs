@@ -22,7 +22,7 @@ use super::{
     runtime::Runtimes,
     session::{self, Session},
     signals,
-    watch::{Sight, Watch},
+    watch::{self, Sight},
 };
 use crate::{
     context::Shared,
@@ -89,7 +89,8 @@ struct Beside {
     web: net::TcpListener,
     site: Site,
     files: Files,
-    watch: Option<Watch>,
+    /// What the last load read, where changed files reload.
+    sight: Option<Sight>,
     manager: Option<Manager>,
 }
 
@@ -139,12 +140,9 @@ impl Run {
             grace: self.ending.grace.0,
             drain_idle: self.ending.drain_idle.0,
         };
-        let watch = match files.clone() {
-            Files::Paths(paths) if !self.no_watch => Watch::new(paths, sight),
-            _ => None,
-        };
         let site = Site { metrics, history, reload: None, plan: None, spare };
-        let beside = Beside { web, site, files, watch, manager };
+        let sight = (!self.no_watch).then_some(sight);
+        let beside = Beside { web, site, files, sight, manager };
         let ended = runtimes.block_on(self.serve(session, beside, &runtimes));
         runtimes.end();
         ended
@@ -152,7 +150,7 @@ impl Run {
 
     /// Serves HTTP beside the engine, also while it drains.
     async fn serve(&self, session: Session, beside: Beside, runtimes: &Runtimes) -> Result<Code, Code> {
-        let Beside { web, mut site, files, watch, manager } = beside;
+        let Beside { web, mut site, files, sight, manager } = beside;
         let (house, runs) = (runtimes.house(), runtimes.runs());
         let signals = session::catch(true)?;
         let listener = {
@@ -164,6 +162,9 @@ impl Run {
         let (control, commands) = run::control();
         let (server, stop) = (TaskTracker::new(), CancellationToken::new());
         site.reload = self.web_enable_lifecycle.then(|| reload(control.clone()));
+        if let (Files::Paths(paths), Some(sight)) = (&files, sight) {
+            server.spawn_on(watch::watch(paths.clone(), sight, control.clone()), &house);
+        }
         let is_demo = files == Files::Demo;
         site.plan =
             (!is_demo).then(|| Foresight::new(files, control.clone(), session.shared.clone()).asked());
@@ -171,9 +172,6 @@ impl Run {
             server.spawn_on(manager.talk(site.history.clone(), control.clone(), stop.clone()), &house);
         }
         server.spawn_on(http::serve(listener, site, stop.clone()), &house);
-        if let Some(watch) = watch {
-            server.spawn_on(watch.run(control.clone(), stop.clone()), &house);
-        }
         let jobs = out::plural(session.set.jobs.len(), "job");
         let version = env!("CARGO_PKG_VERSION");
         out::say(format_args!("netjobs {version} runs {jobs}; metrics on http://{at}/metrics"));

@@ -208,16 +208,45 @@ pub async fn run(
         Start { set, shared, events, dropped, commands, loader, mode, grace, drain_idle, clock, runs };
     let tracker = TaskTracker::new();
     let pump = tracker.spawn_on(sink::pump(receiver, sinks), &house);
-    let signals = tracker.spawn(signals.tell(control));
+    let signals = tracker.spawn(signals.tell(control.clone()));
     let mut summary = run::run(start).await;
     // The last sender is gone: the pump ends once every sink has had its say.
     let _ = pump.await;
-    if let Some(state) = state.filter(|state| !state.flush(LAST_WRITES)) {
-        out::say(format_args!("warning: not all could be saved in {state}; what was saved before stays"));
+    if let Some(state) = state {
+        last_writes(state, &house, &control, &mut summary).await;
     }
     signals.abort();
     read_out(readers, &mut summary).await;
     summary
+}
+
+/// Waits until all of the state is written, but no longer than a disk may take, and not after a signal that comes then; says
+/// what is lost.
+async fn last_writes(state: State, house: &Handle, control: &Control, summary: &mut Summary) {
+    if state.flush(Duration::ZERO) {
+        return;
+    }
+    let patience = if summary.cut_short { HURRY } else { LAST_WRITES };
+    let writing = state.clone();
+    let written = house.spawn_blocking(move || writing.flush(patience));
+    let told_to_end = async {
+        match (summary.cut_short, summary.signal) {
+            (true, _) => std::future::pending().await,
+            (false, Some(_)) => control.aborted().await,
+            (false, None) => control.ends().await,
+        }
+    };
+    tokio::select! {
+        _ = written => {}
+        () = told_to_end => (summary.signal, summary.cut_short) = (control.signal(), true),
+    }
+    let unsaved = state.unsaved();
+    if let [first, more @ ..] = &unsaved[..] {
+        let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+        out::say(format_args!(
+            "warning: {first}{more} could not be saved in {state}; what was saved before stays"
+        ));
+    }
 }
 
 /// Waits for those who read what the sinks write, until they have all, take nothing for too long, or a signal comes.

@@ -115,6 +115,21 @@ impl Control {
         self.ending.stop.cancel();
     }
 
+    /// Waits until the engine is told to end; from then on it takes no reload.
+    pub async fn ends(&self) {
+        self.ending.stop.cancelled().await;
+    }
+
+    /// Waits until it is told to end at once.
+    pub async fn aborted(&self) {
+        self.ending.abort.cancelled().await;
+    }
+
+    /// The signal that asked to end.
+    pub fn signal(&self) -> Option<Signal> {
+        self.ending.signal.get().copied()
+    }
+
     /// How many times the engine has come round; while it lives, it does so at least once a second.
     pub fn turns(&self) -> u64 {
         self.ending.turns.load(Ordering::Relaxed)

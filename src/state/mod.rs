@@ -195,6 +195,11 @@ impl State {
     pub fn flush(&self, patience: Duration) -> bool {
         self.0.writer.flush(patience)
     }
+
+    /// The files that are not written yet, or could not be.
+    pub fn unsaved(&self) -> Vec<String> {
+        self.0.writer.unsaved()
+    }
 }
 
 impl Place {

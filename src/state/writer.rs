@@ -1,7 +1,7 @@
 //! The thread that writes. Nobody waits for it but who asks to, and a disk that fails is told once.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt, io,
     path::Path,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -44,7 +44,8 @@ struct Tray {
     tasks: BTreeMap<String, Task>,
     /// Those that failed and are tried again, unless newer ones come.
     failed: BTreeMap<String, Task>,
-    is_busy: bool,
+    /// The file that is being written.
+    busy: Option<String>,
     is_closed: bool,
 }
 
@@ -70,10 +71,22 @@ impl Writer {
     /// Waits until nothing is left to do, at most this long; whether nothing is.
     pub(super) fn flush(&self, patience: Duration) -> bool {
         let tray = self.0.tray();
-        let is_busy = |tray: &mut Tray| tray.is_busy || !tray.tasks.is_empty();
+        let is_busy = |tray: &mut Tray| tray.busy.is_some() || !tray.tasks.is_empty();
         let waited = self.0.changed.wait_timeout_while(tray, patience, is_busy);
         let (tray, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        !tray.is_busy && tray.tasks.is_empty() && tray.failed.is_empty()
+        tray.unsaved().next().is_none()
+    }
+
+    /// The files that are not written yet, or could not be.
+    pub(super) fn unsaved(&self) -> Vec<String> {
+        let tray = self.0.tray();
+        tray.unsaved().collect::<BTreeSet<_>>().into_iter().cloned().collect()
+    }
+}
+
+impl Tray {
+    fn unsaved(&self) -> impl Iterator<Item = &String> {
+        self.busy.iter().chain(self.tasks.keys()).chain(self.failed.keys())
     }
 }
 
@@ -85,11 +98,11 @@ impl Desk {
     /// The next task, waited for; `None` once nobody is left who could give one.
     fn next(&self) -> Option<(String, Task)> {
         let mut tray = self.tray();
-        tray.is_busy = false;
+        tray.busy = None;
         self.changed.notify_all();
         loop {
             if let Some(task) = tray.tasks.pop_first() {
-                tray.is_busy = true;
+                tray.busy = Some(task.0.clone());
                 return Some(task);
             }
             if tray.is_closed {

@@ -110,6 +110,16 @@ pub(crate) fn end_group(leader: &mut Child) {
     let _ = leader.wait();
 }
 
+/// What an address answers to a request, head and body.
+#[track_caller]
+pub(crate) fn request(address: &str, method: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
 /// A running daemon and the address of its HTTP server.
 #[derive(Debug)]
 pub(crate) struct Daemon {
@@ -147,11 +157,7 @@ impl Daemon {
     /// The answer to a request, head and body.
     #[track_caller]
     pub(crate) fn request(&self, method: &str, path: &str) -> String {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        write!(stream, "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        request(&self.address, method, path)
     }
 
     /// A line of the process's status in /proc.

@@ -1,4 +1,5 @@
-//! Logs never stop the work: output that nobody reads, that is closed, full, held or renamed, behind the built program.
+//! What is stuck never stops the work: a run in a system call, and output that nobody reads, that is closed, full, held or
+//! renamed, behind the built program.
 
 use std::{
     fmt::Write as _,
@@ -26,13 +27,16 @@ use netjobs::{
 };
 use nix::{
     fcntl::{FcntlArg, OFlag, fcntl},
-    sys::signal::Signal,
+    sched::{CloneFlags, unshare},
+    sys::{signal::Signal, stat::Mode},
+    unistd::mkfifo,
 };
 use serde_json::Value;
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
-    program::{Daemon, Running, netjobs},
+    netns::Namespace,
+    program::{Daemon, Running, netjobs, request},
     sinks::check_promtool,
 };
 
@@ -271,6 +275,48 @@ fn a_terminal_that_is_held_holds_no_work() {
     until("checks go on", || scrape() > runs + 10);
     keys.write_all(b"\x03").unwrap();
     assert_eq!(process.wait(), Some(0));
+}
+
+/// Fault case 66: a run that is stuck in open(2) is named by the health, the others start on time, and once the call
+/// returns all is well. Where `::1` is missing an `ipv6` job reads a setting, which is a FIFO here that nobody writes to.
+#[test]
+fn a_run_that_is_stuck_in_a_system_call_is_named_until_it_returns() {
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("fifo");
+    let stuck = "  - name: blocked\n    every: 100ms\n    run_timeout: 2s\n    ipv6: {}\n";
+    let jobs = write(folder.path(), &format!("{SMALL}{stuck}"));
+    mkfifo(&fifo, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    let network = Namespace::new();
+    network.sh("ip address delete ::1/128 dev lo");
+    network.run(|| unshare(CloneFlags::CLONE_NEWNS).unwrap());
+    let setting = "/proc/sys/net/ipv6/conf/all/disable_ipv6";
+    network.sh(&format!("mount --make-rprivate /; mount --bind {} {setting}", fifo.display()));
+    let mut daemon = network.run(move || Daemon::start(&mut netjobs(&["run", &jobs])));
+    let stuck = daemon.process.line_with("\"run_stuck\"");
+    assert!(stuck.contains("\"job_name\":\"blocked\""), "{stuck}");
+    let at = daemon.address.clone();
+    let health = || {
+        let address = at.clone();
+        network.run(move || request(&address, "GET", "/-/healthy"))
+    };
+    until("the health names it", || {
+        let health = health();
+        health.starts_with("HTTP/1.1 503") && health.ends_with(": blocked\n")
+    });
+    let mut lags: Vec<f64> = vec![];
+    while lags.len() < 20 {
+        let record: Value = serde_json::from_str(&daemon.process.line_with("\"run_finished\"")).unwrap();
+        assert_eq!(record["job_name"], "small");
+        lags.push(record["start_lag_seconds"].as_f64().unwrap());
+    }
+    lags.sort_unstable_by(f64::total_cmp);
+    assert!(lags[10] < 0.2, "{lags:?}");
+    // The next runs need not look.
+    network.sh("ip address add ::1/128 dev lo");
+    fs::write(&fifo, "0\n").unwrap();
+    daemon.process.line_with("\"run_returned\"");
+    until("it is healthy", || health().starts_with("HTTP/1.1 200"));
+    assert_eq!(daemon.process.end(Signal::SIGTERM), Some(0));
 }
 
 /// Quotes, ESC, a C1 control, a right-to-left override and NUL, then much more than is told.

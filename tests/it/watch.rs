@@ -225,6 +225,50 @@ fn runner_file(path: &Path) -> PathBuf {
     path.with_extension("new")
 }
 
+/// A folder that is moved is another's or nobody's: however far above the job files it stands, and with another in its place.
+#[test]
+fn a_folder_that_is_moved_far_above_the_files_is_noticed() {
+    let mut runner = Runner::start(
+        |root| {
+            fs::create_dir_all(root.join("far/above")).unwrap();
+            fs::rename(root.join("jobs"), root.join("far/above/jobs")).unwrap();
+            symlink("far/above/jobs", root.join("jobs")).unwrap();
+        },
+        &[],
+    );
+    fs::rename(runner.path("far"), runner.path("gone")).unwrap();
+    runner.refuses("no such file");
+    runner.write("gone/above/jobs/a.yaml", &job("a"));
+    runner.nothing_happens();
+    fs::rename(runner.path("gone"), runner.path("far")).unwrap();
+    runner.takes(&["a"], &[], &[]);
+    fs::create_dir_all(runner.path("new/above/jobs")).unwrap();
+    runner.write("new/above/jobs/tick.yaml", TICK);
+    fs::rename(runner.path("far"), runner.path("gone")).unwrap();
+    fs::rename(runner.path("new"), runner.path("far")).unwrap();
+    runner.takes(&[], &["a"], &[]);
+    runner.write("far/above/jobs/b.yaml", &job("b"));
+    runner.takes(&["b"], &[], &[]);
+    runner.end();
+}
+
+/// What the system cannot tell any more is looked at anew: the change itself is among what it dropped.
+#[test]
+fn a_queue_that_is_full_loses_no_change() {
+    let mut runner = Runner::start(|_| {}, &[]);
+    let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+    let names = ["jobs/.one", "jobs/.other"].map(|name| runner.path(name));
+    File::create(&names[0]).unwrap();
+    runner.daemon.signal(Signal::SIGSTOP);
+    for turn in 0..limit.trim().parse::<usize>().unwrap() {
+        fs::rename(&names[turn % 2], &names[1 - turn % 2]).unwrap();
+    }
+    runner.write("jobs/a.yaml", &job("a"));
+    runner.daemon.signal(Signal::SIGCONT);
+    runner.takes(&["a"], &[], &[]);
+    runner.end();
+}
+
 /// The limits belong to a namespace of users of the test's own.
 #[test]
 fn where_the_system_lets_nobody_watch_that_is_told_once_and_a_signal_reloads() {

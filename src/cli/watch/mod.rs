@@ -1,33 +1,31 @@
 //! Watches the job files of `netjobs run` and reloads when what they hold has changed. Decides nothing about jobs.
 //!
-//! inotify(7), through the crate `notify`, only says that something may have happened. Whoever writes is waited for, then
-//! all files are read and compared with what the last load read, so that an editor's own files, a `touch` or a reload
-//! that somebody asked for lead to nothing. While nothing happens only its own thread wakes: the crate also hears of files that
-//! are opened in a folder on the way, and those are passed over.
+//! inotify(7) only says that something may have happened. Whoever writes is waited for, then all files are read and compared
+//! with what the last load read, so that an editor's own files, a `touch` or a reload that somebody asked for lead to nothing.
+//! While nothing happens nothing wakes, and reading wakes nobody: opening a file is not asked for.
 
 mod places;
 
 use std::{
-    collections::{BTreeMap, HashSet},
-    fs,
-    os::unix::fs::MetadataExt,
-    path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::{HashMap, HashSet},
+    fs, io,
+    os::fd::{AsFd as _, OwnedFd},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use notify::{
-    Event, EventKind, INotifyWatcher, RecursiveMode, Watcher,
-    event::{AccessKind, AccessMode, CreateKind, ModifyKind, RenameMode},
+use nix::{
+    errno::Errno,
+    sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor},
 };
 use tokio::{
-    sync::Notify,
+    io::{Interest, unix::AsyncFd},
     task::spawn_blocking,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
-use tokio_util::sync::CancellationToken;
 
-use crate::{job::load::Seen, run::Control};
+use crate::{job::load::Seen, run::Control, sys::interest};
 use places::Places;
 
 /// So long nothing must have happened before files are read.
@@ -42,63 +40,69 @@ const LONGEST: Duration = Duration::from_mins(1);
 /// So often files are looked at again after a reload. Not for ever: some hold something else each time they are read.
 const LOOKS: usize = 2;
 
+/// What happens in a folder, and to itself: what comes, goes, gets other rights or another name.
+const IN_FOLDER: AddWatchFlags = AddWatchFlags::IN_CREATE
+    .union(AddWatchFlags::IN_DELETE)
+    .union(AddWatchFlags::IN_MOVE)
+    .union(AddWatchFlags::IN_ATTRIB)
+    .union(AddWatchFlags::IN_DELETE_SELF)
+    .union(AddWatchFlags::IN_MOVE_SELF)
+    .union(AddWatchFlags::IN_ONLYDIR);
+/// What happens to the files in it. Where there are none but on the way, what others write there wakes nobody.
+const IN_FILES: AddWatchFlags = AddWatchFlags::IN_MODIFY.union(AddWatchFlags::IN_CLOSE_WRITE);
+
 /// What the last load read: written by the loader, compared here.
 pub type Sight = Arc<Mutex<Seen>>;
 
 /// Watches files.
-pub struct Watch {
+#[derive(Debug)]
+struct Watch {
     paths: Vec<PathBuf>,
     sight: Sight,
-    ear: Arc<Ear>,
-    watcher: INotifyWatcher,
-    /// The folders that are watched, and which file each was.
-    watched: BTreeMap<PathBuf, Option<(u64, u64)>>,
+    inotify: Inotify,
+    /// The same, to wait for.
+    bell: AsyncFd<OwnedFd>,
+    places: Places,
+    watched: HashMap<WatchDescriptor, PathBuf>,
+    /// Files that were written and not closed since.
+    open: HashSet<PathBuf>,
     /// Whether it was told that something is not watched.
     is_told: bool,
 }
 
-/// Hears of changes, on the thread of the crate.
-#[derive(Default)]
-struct Ear {
-    heard: Mutex<Heard>,
-    woken: Notify,
-}
-
-#[derive(Default)]
-struct Heard {
-    places: Places,
-    /// Files that were written and not closed since.
-    open: HashSet<PathBuf>,
+/// Reloads when files of these paths have changed; says so where the system does not let it watch.
+///
+/// It ends as soon as the engine is told to.
+pub async fn watch(paths: Vec<PathBuf>, sight: Sight, control: Control) {
+    let mut watching = match Watch::new(paths, sight) {
+        Ok(watch) => Box::pin(watch.run(control.clone())),
+        Err(error) => return say_blind("", &error),
+    };
+    tokio::select! {
+        () = control.ends() => {}
+        () = &mut watching => {}
+    }
+    // The system takes some 15 ms to close an inotify instance that watched, and more on a busy machine: beside what drains.
+    drop(spawn_blocking(|| drop(watching)));
 }
 
 impl Watch {
-    /// Prepares to watch these paths; says so where the system does not let it.
-    pub fn new(paths: Vec<PathBuf>, sight: Sight) -> Option<Self> {
-        let ear = Arc::<Ear>::default();
-        let hearing = ear.clone();
-        let started = INotifyWatcher::new(move |event| hearing.hear(event), notify::Config::default());
-        let started = started.and_then(|watcher| if_heard(watcher, &ear));
-        match started {
-            Ok(watcher) => {
-                Some(Self { paths, sight, ear, watcher, watched: BTreeMap::new(), is_told: false })
-            }
-            Err(error) => {
-                say_blind(&error);
-                None
-            }
-        }
+    fn new(paths: Vec<PathBuf>, sight: Sight) -> io::Result<Self> {
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+        let bell = interest::register(inotify.as_fd().try_clone_to_owned()?, Interest::READABLE)?;
+        Ok(Self {
+            paths,
+            sight,
+            inotify,
+            bell,
+            places: Places::default(),
+            watched: HashMap::new(),
+            open: HashSet::new(),
+            is_told: false,
+        })
     }
 
-    /// Reloads when files have changed, until it is told to stop.
-    pub async fn run(self, control: Control, stop: CancellationToken) {
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = self.watch(control) => {}
-        }
-    }
-
-    async fn watch(mut self, control: Control) {
-        let ear = self.ear.clone();
+    async fn run(mut self, control: Control) {
         let mut again = 0;
         loop {
             let looking = spawn_blocking(move || {
@@ -114,130 +118,118 @@ impl Watch {
             }
             if has_changed && again < LOOKS {
                 // Files may have been named that nobody watched until then.
-                let heard = timeout(SETTLE, ear.woken.notified()).await.is_ok();
+                let heard = timeout(SETTLE, self.heard()).await.is_ok();
                 again = if heard { 0 } else { again + 1 };
             } else {
-                ear.woken.notified().await;
+                self.heard().await;
                 again = 0;
             }
-            ear.settled().await;
+            self.settled().await;
         }
     }
 
     /// Watches the folders that matter now, and no others.
     fn arm(&mut self) {
-        let places = Places::of(&self.paths, lock(&self.sight).files());
-        let gone = std::mem::take(&mut self.watched);
-        for (folder, is_needed) in &places.folders {
-            let file = fs::metadata(folder).ok().map(|found| (found.dev(), found.ino()));
-            if gone.get(folder).is_some_and(|before| *before != file) {
-                let _ = self.watcher.unwatch(folder);
-            }
-            // Again also where it was watched: another folder may stand there, even under the same number.
-            match self.watcher.watch(folder, RecursiveMode::NonRecursive) {
-                Ok(()) => {
-                    self.watched.insert(folder.clone(), file);
+        let seen = self.seen();
+        self.places = Places::of(&self.paths, seen.files());
+        let before = std::mem::take(&mut self.watched);
+        for (folder, is_needed) in &self.places.folders {
+            let files = if *is_needed { IN_FILES } else { AddWatchFlags::empty() };
+            // One that is watched already is told apart from another of its name, and stays as it is.
+            match self.inotify.add_watch(folder, IN_FOLDER | files) {
+                Ok(watch) => {
+                    self.watched.insert(watch, folder.clone());
                 }
+                // That it comes again is heard in the folder above.
+                Err(Errno::ENOENT | Errno::ENOTDIR) => {}
                 Err(error) if *is_needed && !self.is_told => {
                     self.is_told = true;
-                    say_blind(&error);
+                    say_blind(&format!(" in {}", folder.display()), &error.into());
                 }
                 Err(_) => {}
             }
         }
-        for folder in gone.keys().filter(|folder| !places.folders.contains_key(*folder)) {
-            let _ = self.watcher.unwatch(folder);
+        for watch in before.keys().filter(|watch| !self.watched.contains_key(watch)) {
+            // That of a folder that is gone went with it.
+            let _ = self.inotify.rm_watch(*watch);
         }
-        lock(&self.ear.heard).places = places;
     }
 
     fn has_changed(&self) -> bool {
-        let seen = lock(&self.sight).clone();
-        !seen.is_current(&self.paths)
+        !self.seen().is_current(&self.paths)
     }
-}
 
-impl Ear {
-    fn hear(&self, event: notify::Result<Event>) {
-        let Ok(event) = event else { return self.woken.notify_one() };
-        let kind = event.kind;
-        let is_close = kind == EventKind::Access(AccessKind::Close(AccessMode::Write));
-        // Whoever reads changes nothing, and this program reads too.
-        if kind.is_access() && !is_close {
-            return;
-        }
-        let mut heard = lock(&self.heard);
-        let mut matters = event.need_rescan();
-        for path in event.paths {
-            if !heard.places.concern(&path) {
-                continue;
-            }
-            matters = true;
-            match kind {
-                EventKind::Modify(ModifyKind::Data(_)) => heard.open.insert(path),
-                EventKind::Create(CreateKind::File) if is_begun(&path) => heard.open.insert(path),
-                EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From)) => {
-                    heard.open.remove(&path)
+    fn seen(&self) -> Seen {
+        self.sight.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until something happens that may matter.
+    async fn heard(&mut self) {
+        loop {
+            let read = self.bell.async_io(Interest::READABLE, |_| Ok(self.inotify.read_events()?));
+            match read.await {
+                Ok(events) => {
+                    // Each is heard: what is open depends on all.
+                    if events.into_iter().filter(|event| self.hear(event)).count() > 0 {
+                        return;
+                    }
                 }
-                _ if is_close => heard.open.remove(&path),
-                _ => false,
-            };
+                // What was missed is seen by a look, and that it goes on failing costs few of them.
+                Err(_) => return sleep(STORM).await,
+            }
         }
-        if matters {
-            self.woken.notify_one();
+    }
+
+    /// Whether this may change what is read.
+    fn hear(&mut self, event: &InotifyEvent) -> bool {
+        let is = |which| event.mask.intersects(which);
+        if is(AddWatchFlags::IN_Q_OVERFLOW) {
+            return true;
         }
+        let Some(folder) = self.watched.get(&event.wd) else { return false };
+        let path = event.name.as_ref().map_or_else(|| folder.clone(), |name| folder.join(name));
+        if !self.places.concern(&path) {
+            return false;
+        }
+        if is(AddWatchFlags::IN_MODIFY) || is(AddWatchFlags::IN_CREATE) && is_begun(&path) {
+            self.open.insert(path);
+        } else if !is(AddWatchFlags::IN_ATTRIB) {
+            // Written, gone, or another's in its place, which is whole.
+            self.open.remove(&path);
+        }
+        true
     }
 
     /// Waits until nobody writes.
-    async fn settled(&self) {
+    async fn settled(&mut self) {
         let begun = Instant::now();
         let mut last = begun;
         loop {
-            if timeout(SETTLE, self.woken.notified()).await.is_ok() {
+            if timeout(SETTLE, self.heard()).await.is_ok() {
                 last = Instant::now();
             }
-            let is_open = !lock(&self.heard).open.is_empty();
+            let is_open = !self.open.is_empty();
             let patience = if is_open { SILENT } else { SETTLE };
             if last.elapsed() >= patience || begun.elapsed() >= if is_open { LONGEST } else { STORM } {
                 break;
             }
         }
-        lock(&self.heard).open.clear();
+        self.open.clear();
     }
 }
 
 /// Whether a new file has nothing in it yet. Links and what is renamed here are whole when they come.
-fn is_begun(path: &std::path::Path) -> bool {
+fn is_begun(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.len() == 0)
 }
 
-/// The crate starts a thread and takes for granted that it could, and panics later where it could not. What such a thread
-/// would hear by is dropped at once then, and the watcher must never be.
-fn if_heard(watcher: INotifyWatcher, ear: &Arc<Ear>) -> notify::Result<INotifyWatcher> {
-    if Arc::strong_count(ear) > 1 {
-        return Ok(watcher);
-    }
-    std::mem::forget(watcher);
-    Err(notify::Error::io(std::io::Error::other("a thread could not be started")))
-}
-
-fn say_blind(error: &notify::Error) {
-    let limit = "the limit `fs.inotify.max_user_watches` is reached";
-    let why = match &error.kind {
-        notify::ErrorKind::MaxFilesWatch => limit.to_owned(),
-        notify::ErrorKind::Io(error) => error.to_string(),
+fn say_blind(place: &str, error: &io::Error) {
+    let why = match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::ENOSPC) => "the limit `fs.inotify.max_user_watches` is reached".into(),
+        Some(Errno::EMFILE) => {
+            "the limit `fs.inotify.max_user_instances`, or that of open files, is reached".into()
+        }
         _ => error.to_string(),
     };
-    let place = error.paths.first().map(|path| format!(" in {}", path.display())).unwrap_or_default();
     tracing::warn!("changes of job files{place} are not noticed: {why}; a reload by SIGHUP works as ever");
-}
-
-fn lock<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {
-    held.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl std::fmt::Debug for Watch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Watch").field("paths", &self.paths).finish_non_exhaustive()
-    }
 }

@@ -101,6 +101,29 @@ async fn a_clock_that_was_set_back_between_two_runners_repeats_no_start_of_the_d
     check_story(&story, &["2026-03-04T03:00:00Z"], 2);
 }
 
+/// A runner whose clock was ahead, by hours or by years, keeps starts that have not come yet.
+#[tokio::test(start_paused = true)]
+async fn last_starts_that_lie_in_the_future_silence_no_job() {
+    let hourly = || daily(Missed::Once).into_iter().map(|job| job.cron("0 * * * *")).collect();
+    for ahead in [2 * HOUR, 30 * DAY, 3650 * DAY] {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        run(folder, hourly(), ahead, ahead + 90 * 60).await;
+        let story = run(folder, hourly(), 30 * 60, 150 * 60).await;
+        check_story(&story, &["2026-03-01T01:00:00Z", "2026-03-01T02:00:00Z"], 0);
+        // From the first start on it is as if the clock had always been right: three come while no runner runs.
+        let story = run(folder, hourly(), 330 * 60, 390 * 60).await;
+        check_story(&story, &["2026-03-01T05:00:00Z", "2026-03-01T06:00:00Z"], 2);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    run(folder, daily(Missed::Once), 30 * DAY, 30 * DAY + 4 * HOUR).await;
+    let story = run(folder, daily(Missed::Once), 2 * HOUR, 4 * HOUR).await;
+    check_story(&story, &["2026-03-01T03:00:00Z"], 0);
+    let story = run(folder, daily(Missed::Once), 3 * DAY + 8 * HOUR, 3 * DAY + 9 * HOUR).await;
+    check_story(&story, &["2026-03-04T03:00:00Z"], 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_catch_up_waits_for_what_the_job_needs() {
     let folder = tempfile::tempdir().unwrap();
