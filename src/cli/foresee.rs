@@ -18,6 +18,7 @@ use crate::{
     diagnostic::{Diagnostic, Report, Severity},
     http::{Plan, Planned},
     job::{Job, load::Loaded},
+    net::resolve::Bound,
     run::Control,
 };
 
@@ -91,11 +92,13 @@ impl Foresight {
             return Ok(answer([&[], &[], &[]], running, &report, &[]));
         }
         let fresh: HashSet<&str> = changes.added.iter().chain(&changes.changed).map(|name| &**name).collect();
+        let bound = Bound::begin();
         let is_fresh = |job: &&Job| fresh.contains(job.name.as_str());
         for job in jobs.iter().filter(is_fresh).filter(|job| job.open.is_none()) {
             for listen in job.room.listens() {
                 let listen = listen.based(&job.base);
-                if let Err(error) = self.shared.listeners.foresee(&listen, &self.shared.resolver).await {
+                let foreseen = self.shared.listeners.foresee(&listen, &self.shared.resolver);
+                if let Err(error) = bound.keep(foreseen).await {
                     report.error("", format!("{}: job `{}`: {error}", job.place, job.name), error.hint());
                 }
             }

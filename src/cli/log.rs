@@ -87,8 +87,7 @@ impl Logging {
             Some((file, path)) => Queue::start_file(file, path, dropped),
             None => Queue::start(sink::stdout(), dropped),
         };
-        let queue =
-            queue.map_err(|error| out::fail(Code::Failed, format_args!("start a thread: {error}")))?;
+        let queue = queue.map_err(out::no_thread)?;
         let is_coloured = match &self.file {
             None => color.on(&stdout),
             Some(_) => color == Color::Always,

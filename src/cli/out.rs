@@ -59,6 +59,12 @@ pub fn fail(code: Code, what: impl Display) -> Code {
     code
 }
 
+/// Says that the system refuses a thread, without which the program cannot go on.
+pub fn no_thread(error: impl Display) -> Code {
+    let hint = "raise the limit of processes and threads (`ulimit -u`, the pids limit of the container)";
+    fail(Code::Failed, format_args!("start a thread: {error}\nhint: {hint}"))
+}
+
 /// Says a line on stderr. Nobody may be there to read it: a pipe that stays full costs the line, and no more than a second.
 pub fn say(line: impl Display) {
     let mut stderr = io::stderr();

@@ -109,16 +109,11 @@ pub fn prepare(ending: &Ending, jobs: &[Job], listeners: &Pool) -> Result<Runtim
 /// Makes the runtimes with the rights that runs may need.
 pub fn runtimes() -> Result<Runtimes, Code> {
     rights::keep_only(Right::ALL);
-    let told = |what: &str, error, hint: &str| {
-        out::fail(Code::Failed, format_args!("{what}: {error}\nhint: {hint}"))
-    };
     runtime::try_descriptors().map_err(|error| {
-        told("open files to work with", error, "raise the limit of open files (`ulimit -n`)")
+        let hint = "raise the limit of open files (`ulimit -n`)";
+        out::fail(Code::Failed, format_args!("open files to work with: {error}\nhint: {hint}"))
     })?;
-    runtime::build().map_err(|error| {
-        let hint = "raise the limit of processes and threads (`ulimit -u`, the pids limit of the container)";
-        told("start a thread", error, hint)
-    })
+    runtime::build().map_err(out::no_thread)
 }
 
 /// Opens ports that need a right and keeps them. What cannot be opened is told by the run that asks for it again.
@@ -153,7 +148,7 @@ pub type Sinks = Vec<Box<dyn Sink>>;
 pub fn aside(sinks: Sinks) -> Result<(Sinks, Vec<Reader>), Code> {
     let start = |sink| Aside::start(sink).map(|(aside, reader)| (Box::new(aside) as Box<dyn Sink>, reader));
     let started: io::Result<_> = sinks.into_iter().map(start).collect();
-    started.map_err(|error| out::fail(Code::Failed, format_args!("start a thread: {error}")))
+    started.map_err(out::no_thread)
 }
 
 /// Runs a session that nobody else controls. What still blocks a thread then, such as looking up a name, holds up nothing.

@@ -1,7 +1,7 @@
 //! The HTTP side: metrics, health, reload, status. Only for reading, save for the reload; no endpoint takes a target.
 //!
-//! HTTP/1.1 (RFC 9112) by hyper. Every client is bounded: header 8 KiB, 5 s for a header, 30 s to take an answer, 64 at a
-//! time. Scrapes that arrive together share one encode.
+//! HTTP/1.1 (RFC 9112) by hyper. Every client is bounded: header 8 KiB, 5 s for a header (half a second while places are
+//! short), 30 s to take an answer, 64 at a time. Scrapes that arrive together share one encode.
 
 mod page;
 mod routes;
@@ -33,6 +33,8 @@ use crate::sink::{history::History, metrics::Metrics};
 const HEADER_BYTES: usize = 8 << 10;
 /// The longest that a client may take for them; an idle connection is closed after it too.
 const HEADER_TIME: Duration = Duration::from_secs(5);
+/// The same where places run short, so that those who say nothing do not keep a scrape or a probe waiting.
+const HURRIED_TIME: Duration = Duration::from_millis(500);
 /// The longest that a client may take to read an answer.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
 /// Clients at a time.
@@ -171,7 +173,7 @@ async fn client(
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIME)
+        .header_read_timeout(if crowded { HURRIED_TIME } else { HEADER_TIME })
         .max_buf_size(HEADER_BYTES)
         .max_header_size(HEADER_BYTES)
         .half_close(true)
@@ -198,6 +200,8 @@ fn send_away(stream: &TcpStream) {
          Content-Length: {}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n{SENTENCE}",
         SENTENCE.len()
     );
+    // Bytes that nobody has read would make the end a reset, which takes the answer away from the client.
+    let _ = stream.try_read(&mut [0; HEADER_BYTES]);
     let _ = stream.try_write(text.as_bytes());
 }
 

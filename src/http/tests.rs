@@ -243,13 +243,41 @@ async fn case_57_a_thousand_scrapes_at_once_are_all_answered() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_beyond_all_places_is_told_so_and_a_place_comes_free_again() {
+    let go = CancellationToken::new();
+    let gone = go.clone();
+    let slow = move || -> Pin<Box<dyn Future<Output = Reloaded> + Send>> {
+        let gone = gone.clone();
+        Box::pin(async move {
+            gone.cancelled().await;
+            Ok(String::new())
+        })
+    };
+    let host = host(Some(Box::new(slow))).await;
+    let mut waiting = vec![];
+    for _ in 0..CLIENTS {
+        let mut client = host.connect().await;
+        client.write_all(b"POST /-/reload HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+        waiting.push(client);
+    }
+    // One that has asked already hears it too, and no reset in its place.
+    check(&host.exchange(b"").await, "503", "all places are taken: come back soon\n");
+    check(&host.request("GET", "/metrics", "").await, "503", "all places are taken: come back soon\n");
+    go.cancel();
+    for mut client in waiting {
+        check(&read_all(&mut client).await, "200", "\n");
+    }
+    check(&host.request("GET", "/-/healthy", "").await, "200", "healthy");
+    host.stop().await;
+}
+
+/// Fault case 56: clients that say nothing, more than there are places.
+#[tokio::test(start_paused = true)]
+async fn case_56_who_says_nothing_gives_way_to_who_asks() {
     let host = host(None).await;
     let mut idle = vec![];
     for _ in 0..CLIENTS {
         idle.push(host.connect().await);
     }
-    check(&host.exchange(b"").await, "503", "all places are taken: come back soon\n");
-    drop(idle);
     check(&host.request("GET", "/-/healthy", "").await, "200", "healthy");
     host.stop().await;
 }

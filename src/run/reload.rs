@@ -24,7 +24,7 @@ use crate::{
     diagnostic::Report,
     event::Event,
     job::Job,
-    net::listen::Listener,
+    net::{listen::Listener, resolve::Bound},
 };
 
 /// Reloads under way.
@@ -233,10 +233,11 @@ async fn read(mut loader: Loader, known: HashMap<Arc<str>, u64>, shared: Arc<Sha
 async fn acquire(set: Set, known: &HashMap<Arc<str>, u64>, shared: &Shared) -> Result<Acquired, Report> {
     let mut listeners = HashMap::new();
     let mut report = Report::default();
+    let bound = Bound::begin();
     let is_new = |job: &&Job| known.get(job.name.as_str()) != Some(&job.identity);
     // Outside its window a service holds no port.
     for job in set.jobs.iter().filter(is_new).filter(|job| job.open.is_none()) {
-        match task::open(job, shared).await {
+        match bound.keep(task::open(job, shared)).await {
             Ok(open) => {
                 listeners.insert(job.name.shared(), open);
             }

@@ -85,6 +85,9 @@ impl Error {
     /// What the operator can do about it.
     pub fn hint(&self) -> &'static str {
         match self {
+            Self::System { source, .. } if source.kind() == io::ErrorKind::WouldBlock => {
+                "raise the limit of processes and threads (`ulimit -u`, the pids limit of the container)"
+            }
             Self::System { .. } => "name a folder that this process may write to, or one that it may make",
             Self::Foreign { .. } => "name a folder of its own, such as one that is not there yet",
             Self::InUse { .. } => "end that runner, or give each runner a folder of its own",

@@ -145,7 +145,7 @@ pub fn run(
         Ok(Ok(Code::Passed)) => exec::become_program(&program, files_before),
         Ok(Ok(code)) => code,
         Ok(Err(_)) => out::fail(Code::Failed, "the wait ended with a defect of this program"),
-        Err(error) => out::fail(Code::Failed, format_args!("start a thread: {error}")),
+        Err(error) => out::no_thread(error),
     }
 }
 

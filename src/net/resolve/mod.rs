@@ -13,7 +13,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Semaphore, watch};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::{Instant, timeout_at},
+};
 
 use crate::{
     sys::gai::{self, Failure},
@@ -41,6 +44,29 @@ const STALE: Duration = Duration::from_mins(10);
 
 /// How long name servers may be silent before an old answer stands in.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long the names on which a set of jobs listens may take in all, before none of the set is taken on.
+const NAMES: Duration = Duration::from_secs(10);
+
+/// A bound for what looks up names one after another: what needs no name, or has it already, is done after it, too.
+#[derive(Clone, Copy, Debug)]
+pub struct Bound(Instant);
+
+impl Bound {
+    /// One that begins now.
+    pub fn begin() -> Self {
+        Self(Instant::now() + NAMES)
+    }
+
+    /// Does it, unless name servers are silent for too long.
+    pub async fn keep<T>(self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let silent = || Error::Resolve {
+            host: "what it listens on".into(),
+            why: format!("name servers were silent for {} s", NAMES.as_secs()),
+        };
+        timeout_at(self.0, work).await.unwrap_or_else(|_| Err(silent()))
+    }
+}
 
 impl Default for Resolver {
     fn default() -> Self {

@@ -7,7 +7,7 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, ErrorKind, Write},
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
@@ -132,9 +132,13 @@ impl Shared {
     }
 }
 
-/// Opens a log file to be added to.
+/// Opens a log file to be added to. A pipe that nobody reads is an error; it is not waited for.
 pub fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
+    let opened = OpenOptions::new().append(true).create(true).custom_flags(libc::O_NONBLOCK).open(path);
+    opened.map_err(|error| match error.raw_os_error() {
+        Some(libc::ENXIO) => io::Error::other("nobody reads from this pipe"),
+        _ => error,
+    })
 }
 
 /// Tells a file from another that has its name later.

@@ -105,6 +105,42 @@ fn where_nothing_can_be_opened_the_old_file_goes_on() {
 }
 
 #[test]
+fn a_pipe_that_nobody_reads_is_not_waited_for_and_one_with_a_reader_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, pipe) = (folder.path().join("log"), folder.path().join("pipe"));
+    let queue = Queue::start_file(open(&path).unwrap(), path.clone(), Counter::default()).unwrap();
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert_eq!(open(&pipe).unwrap_err().to_string(), "nobody reads from this pipe");
+    let old = folder.path().join("old");
+    std::fs::rename(&path, &old).unwrap();
+    std::fs::rename(&pipe, &path).unwrap();
+    queue.reopen();
+    queue.push("one");
+    while std::fs::read_to_string(&old).unwrap() != "one\n" {
+        thread::yield_now();
+    }
+    let opened = thread::spawn({
+        let path = path.clone();
+        move || File::open(path)
+    });
+    // Its reader is there once it can be opened; this end keeps both.
+    let writer = loop {
+        match open(&path) {
+            Ok(writer) => break writer,
+            Err(_) => thread::yield_now(),
+        }
+    };
+    let mut reader = opened.join().unwrap().unwrap();
+    queue.reopen();
+    queue.push("two");
+    queue.close();
+    drop((queue, writer));
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "two\n");
+}
+
+#[test]
 fn a_record_beyond_the_limit_is_written_whole_also_behind_others() {
     let (mut reader, writer) = pipe().unwrap();
     let dropped = Counter::default();

@@ -11,13 +11,17 @@ use netjobs::{
     kind::wait::Wait,
     outcome::{Outcome, Sample, Verdict},
 };
-use nix::sched::{CloneFlags, unshare};
+use nix::{
+    sched::{CloneFlags, unshare},
+    sys::signal::Signal,
+};
 use tokio::time::{Duration, Instant};
 
 use super::{run, sample};
 use crate::{
     nameserver::{self, Answer},
     netns::Namespace,
+    program::{Daemon, netjobs},
 };
 
 /// What the name server says of a name, `age` after its first question.
@@ -52,9 +56,14 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with("timeout:1 attempts:2")
+    }
+
+    /// One in which programs ask the name server in this way.
+    fn with(options: &str) -> Self {
         let namespace = Namespace::new();
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "nameserver 127.0.0.1\noptions timeout:1 attempts:2\n").unwrap();
+        std::fs::write(file.path(), format!("nameserver 127.0.0.1\noptions {options}\n")).unwrap();
         namespace.run(|| unshare(CloneFlags::CLONE_NEWNS).unwrap());
         let path = file.path().display();
         namespace.sh(&format!("mount --make-rprivate /; mount --bind {path} /etc/resolv.conf"));
@@ -106,4 +115,34 @@ fn a_name_that_heals_is_noticed_and_a_slow_server_is_waited_for() {
     world.check_passed("{ for: 'slow.test:80', timeout: 20s }", 3500);
     world.check_passed("{ for: 'six.test:80', timeout: 20s }", 500);
     world.check_missing("{ for: 'six.test:80', family: 4, timeout: 400ms }", 400);
+}
+
+/// Fault case 55: silence, where a reload and a plan need names to listen on.
+#[test]
+fn a_reload_that_needs_a_silent_name_server_is_given_up_and_holds_no_other() {
+    let world = World::with("timeout:30 attempts:5");
+    world.namespace.run(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        let job = |name: &str, at: &str| format!("  - {{ name: {name}, echo: {{ listen: '{at}' }} }}\n");
+        std::fs::write(file("a.yaml"), format!("jobs:\n{}", job("a", "127.0.0.1:7"))).unwrap();
+        let path = folder.path().to_str().unwrap();
+        let daemon = Daemon::start(&mut netjobs(&["run", path, "--no-watch", "--web.enable-lifecycle"]));
+        let silent = |number| job(&format!("s{number}"), &format!("silent.test:{}", 8000 + number));
+        let silent: String = (0..5).map(silent).collect();
+        std::fs::write(file("b.yaml"), format!("jobs:\n{silent}{}", job("b", "127.0.0.1:8"))).unwrap();
+        for (method, path) in [("POST", "/-/reload"), ("GET", "/api/v1/plan")] {
+            let begun = Instant::now();
+            let answer = daemon.request(method, path);
+            assert!(begun.elapsed() < Duration::from_mins(1), "{:?}", begun.elapsed());
+            let why = "resolve what it listens on: name servers were silent for 10 s";
+            for number in 0..5 {
+                assert!(answer.contains(&format!("job `s{number}`: {why}")), "{answer}");
+            }
+            assert!(!answer.contains("job `b`"), "{answer}");
+        }
+        std::fs::remove_file(file("b.yaml")).unwrap();
+        assert!(daemon.request("POST", "/-/reload").contains("1 kept"));
+        assert_eq!(daemon.process.end(Signal::SIGTERM), Some(0));
+    });
 }
