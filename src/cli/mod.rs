@@ -35,7 +35,7 @@ use crate::{
     diagnostic,
     exit::Code,
     kind::KINDS,
-    sys::{self, limits},
+    sys::{self, heap, limits},
 };
 use out::Color;
 
@@ -116,6 +116,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Code {
         }
     };
     sys::signals::ignore_write_signals();
+    heap::share();
     let files_before = limits::raise_open_files();
     dispatch(&matches, files_before)
 }

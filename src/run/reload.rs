@@ -25,6 +25,7 @@ use crate::{
     event::Event,
     job::Job,
     net::{listen::Listener, resolve::Bound},
+    sys::heap,
 };
 
 /// Reloads under way.
@@ -150,6 +151,9 @@ impl Engine {
         };
         for reply in self.reloads.asked.drain(..) {
             let _ = reply.send(answer.clone());
+        }
+        if let Some(threads) = &self.world.runs {
+            threads.spawn_blocking(heap::give_back);
         }
         self.read_next();
     }

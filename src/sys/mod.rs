@@ -6,6 +6,7 @@ pub mod cores;
 pub mod datagram;
 pub mod ethtool;
 pub mod gai;
+pub mod heap;
 pub mod icmp;
 pub mod inherit;
 pub mod interest;

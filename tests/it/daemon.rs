@@ -206,3 +206,33 @@ fn a_runner_that_drains_is_healthy_and_not_ready() {
     drop(client);
     assert_eq!(daemon.process.wait(), Some(0));
 }
+
+#[cfg(all(target_env = "gnu", target_pointer_width = "64"))]
+#[test]
+fn threads_share_the_heap_so_that_what_one_frees_another_uses() {
+    /// An arena but the first begins at a multiple of this.
+    const ARENA: u64 = 64 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let check = |number| format!("  - name: a{number}\n    every: 100ms\n    ipc: {{}}\n");
+    let checks: String = (0..20).map(check).collect();
+    fs::write(folder.path().join("jobs.yaml"), format!("jobs:\n{checks}")).unwrap();
+    let mut daemon = Daemon::start(&mut netjobs(&["run", folder.path().to_str().unwrap()]));
+    // So many runs and reloads that every thread has had something to do.
+    for _ in 0..10 {
+        for _ in 0..20 {
+            daemon.record("run_finished");
+        }
+        daemon.signal(Signal::SIGHUP);
+        daemon.record("config_reloaded");
+        daemon.get("/metrics");
+    }
+    let maps = fs::read_to_string(format!("/proc/{}/maps", daemon.process.child.id())).unwrap();
+    let is_arena = |line: &&str| {
+        let start = u64::from_str_radix(line.split('-').next().unwrap(), 16).unwrap();
+        start.is_multiple_of(ARENA) && line.contains(" rw-p ") && line.ends_with(" 0 ")
+    };
+    let arenas = 1 + maps.lines().filter(is_arena).count();
+    let (cores, threads) = (std::thread::available_parallelism().unwrap().get(), daemon.status("Threads"));
+    assert!(arenas <= cores.min(8), "{arenas} arenas on {cores} cores for {threads} threads\n{maps}");
+    assert_eq!(daemon.process.end(Signal::SIGTERM), Some(0));
+}
