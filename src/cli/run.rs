@@ -151,7 +151,7 @@ impl Run {
     /// Serves HTTP beside the engine, also while it drains.
     async fn serve(&self, session: Session, beside: Beside, runtimes: &Runtimes) -> Result<Code, Code> {
         let Beside { web, mut site, files, sight, manager } = beside;
-        let (house, runs) = (runtimes.house(), runtimes.runs());
+        let house = runtimes.house();
         let signals = session::catch(true)?;
         let listener = {
             let _in_the_house = house.enter();
@@ -175,7 +175,7 @@ impl Run {
         let jobs = out::plural(session.set.jobs.len(), "job");
         let version = env!("CARGO_PKG_VERSION");
         out::say(format_args!("netjobs {version} runs {jobs}; metrics on http://{at}/metrics"));
-        let summary = session::run(session, house, runs, signals, control, commands).await;
+        let summary = session::run(session, runtimes, signals, control, commands).await;
         stop.cancel();
         server.close();
         server.wait().await;

@@ -1,7 +1,8 @@
 //! The tokio runtimes, made in one place. Not at start: commands that only print never have one.
 //!
-//! There are three, so that no run can hold up what is none of its own, not even by a call that does not return: the engine
-//! has the main thread for itself, sinks and the HTTP side have two threads, and runs have more threads than there are cores.
+//! There are four, so that no run can hold up what is none of its own, not even by a call that does not return: the engine
+//! has the main thread for itself, sinks and the HTTP side have a thread each, and runs have more threads than there are
+//! cores. Two threads for both would cost more: tokio wakes another with each that it wakes, to look for more work.
 //!
 //! tokio panics or hangs where a thread cannot be started or a file cannot be opened; so both are tried first, and a limit
 //! ends in a sentence instead.
@@ -16,8 +17,6 @@ use std::{
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// Threads for sinks and the HTTP side where there are as many cores: the work is waiting, not computing.
-const HOUSE: usize = 2;
 /// Threads of runs beyond the cores: so many runs may be stuck in a call at once, and the cores still have work.
 const SPARE: usize = 4;
 /// The most cores that are counted.
@@ -26,6 +25,9 @@ const CORES: usize = 4;
 const DESCRIPTORS: usize = 30;
 /// Threads of each runtime for calls that block, such as looking up names.
 const BLOCKING: usize = 32;
+/// So many of them are there from the start: a call that comes just after another finds its thread not yet free, and one more
+/// would stay for good.
+const READY: usize = 2;
 /// The thread that makes the runtimes.
 const MAKER: &str = "netjobs-start";
 /// How long runs that were broken off may take to let go of what they hold; a look-up that nobody answers takes all of it.
@@ -36,15 +38,18 @@ const FAREWELL: Duration = Duration::from_millis(75);
 pub struct Runtimes {
     /// One thread, the caller's.
     engine: Runtime,
+    /// One thread; it has timers and knows no files.
+    sinks: Runtime,
+    /// One thread, and those for calls that block.
     house: Runtime,
     runs: Runtime,
 }
 
-/// Makes the runtimes, with all their threads and a blocking one of each started.
+/// Makes the runtimes, with all their threads and the first blocking ones started.
 pub fn build() -> io::Result<Runtimes> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    let (house, runs) = (cores.min(HOUSE), cores.min(CORES) + SPARE);
-    try_threads(house + runs + 3)?;
+    let runs = cores.min(CORES) + SPARE;
+    try_threads(runs + 3 + 2 * READY)?;
     // Where something is refused all the same, tokio panics, and then waits for ever for the threads that it has. So a
     // thread of its own makes them, and is left where it is.
     let (tell, told) = mpsc::sync_channel(1);
@@ -57,25 +62,31 @@ pub fn build() -> io::Result<Runtimes> {
             before(panic);
         }
     }));
-    thread::Builder::new().name(MAKER.into()).spawn(move || tell.send(make(house, runs)).is_ok())?;
+    thread::Builder::new().name(MAKER.into()).spawn(move || tell.send(make(runs)).is_ok())?;
     told.recv().map_err(io::Error::other)?
 }
 
-fn make(house: usize, runs: usize) -> io::Result<Runtimes> {
+fn make(runs: usize) -> io::Result<Runtimes> {
     let engine = Builder::new_current_thread().enable_all().build()?;
-    Ok(Runtimes { engine, house: threads("netjobs", house)?, runs: threads("netjobs-run", runs)? })
+    let sinks =
+        Builder::new_multi_thread().worker_threads(1).thread_name("netjobs-sinks").enable_time().build()?;
+    Ok(Runtimes { engine, sinks, house: threads("netjobs-http", 1)?, runs: threads("netjobs-run", runs)? })
 }
 
 fn threads(name: &str, workers: usize) -> io::Result<Runtime> {
     let runtime = Builder::new_multi_thread()
         .worker_threads(workers)
         .max_blocking_threads(BLOCKING)
-        // Once started, the first blocking thread stays: later calls queue behind it where no other can start.
+        // Once started, a blocking thread stays: later calls queue behind it where no other can start.
         .thread_keep_alive(Duration::from_secs(u64::from(u32::MAX)))
         .thread_name(name)
         .enable_all()
         .build()?;
-    runtime.block_on(runtime.spawn_blocking(|| ())).map_err(io::Error::other)?;
+    // The first is not done before the second, which so gets a thread of its own, where there may be one.
+    let (tell, told) = mpsc::channel();
+    let first = runtime.spawn_blocking(move || drop(told.recv_timeout(FAREWELL)));
+    let second = runtime.spawn_blocking(move || drop(tell.send(())));
+    runtime.block_on(async { first.await.and(second.await) }).map_err(io::Error::other)?;
     Ok(runtime)
 }
 
@@ -85,7 +96,12 @@ impl Runtimes {
         self.engine.block_on(future)
     }
 
-    /// Where sinks and the HTTP side are.
+    /// Where sinks are.
+    pub fn sinks(&self) -> Handle {
+        self.sinks.handle().clone()
+    }
+
+    /// Where the HTTP side is, and what else waits for files and sockets beside the runs.
     pub fn house(&self) -> Handle {
         self.house.handle().clone()
     }
@@ -99,6 +115,7 @@ impl Runtimes {
     pub fn end(self) {
         self.runs.shutdown_timeout(FAREWELL);
         self.house.shutdown_background();
+        self.sinks.shutdown_background();
         self.engine.shutdown_background();
     }
 }

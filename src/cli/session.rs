@@ -154,9 +154,8 @@ pub fn aside(sinks: Sinks) -> Result<(Sinks, Vec<Reader>), Code> {
 /// Runs a session that nobody else controls. What still blocks a thread then, such as looking up a name, holds up nothing.
 pub fn block_on(runtimes: Runtimes, session: Session) -> Result<Summary, Code> {
     let (control, commands) = run::control();
-    let (house, runs) = (runtimes.house(), runtimes.runs());
     let summary =
-        runtimes.block_on(async { Ok(run(session, house, runs, catch(false)?, control, commands).await) });
+        runtimes.block_on(async { Ok(run(session, &runtimes, catch(false)?, control, commands).await) });
     runtimes.end();
     summary
 }
@@ -183,13 +182,12 @@ pub fn units() -> Units {
     Units::new(KINDS.iter().map(|facts| (facts.name, facts.measures)))
 }
 
-/// Runs the session until it is over, and hands each event to each sink; those are in the house, and runs in `runs`.
+/// Runs the session until it is over, and hands each event to each sink.
 ///
 /// Must be called in a runtime, of which the engine then is. `control` is the other end of `commands`; signals go to it.
 pub async fn run(
     session: Session,
-    house: Handle,
-    runs: Handle,
+    runtimes: &Runtimes,
     signals: Signals,
     control: Control,
     commands: Commands,
@@ -198,17 +196,17 @@ pub async fn run(
     let state = shared.state.clone();
     let (events, receiver) = mpsc::channel(EVENTS);
     let clock = Arc::new(SystemClock);
-    let runs = Some(runs);
+    let runs = Some(runtimes.runs());
     let start =
         Start { set, shared, events, dropped, commands, loader, mode, grace, drain_idle, clock, runs };
     let tracker = TaskTracker::new();
-    let pump = tracker.spawn_on(sink::pump(receiver, sinks), &house);
+    let pump = tracker.spawn_on(sink::pump(receiver, sinks), &runtimes.sinks());
     let signals = tracker.spawn(signals.tell(control.clone()));
     let mut summary = run::run(start).await;
     // The last sender is gone: the pump ends once every sink has had its say.
     let _ = pump.await;
     if let Some(state) = state {
-        last_writes(state, &house, &control, &mut summary).await;
+        last_writes(state, &runtimes.house(), &control, &mut summary).await;
     }
     signals.abort();
     read_out(readers, &mut summary).await;

@@ -7,13 +7,14 @@ mod route;
 mod words;
 
 use std::{
+    io,
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
     time::Duration,
 };
 
 use ipnet::IpNet;
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{sync::Mutex, task::spawn_blocking, time::Instant};
 
 pub use read::read;
 pub use route::has_default_route;
@@ -110,7 +111,8 @@ pub struct Snapshots {
 }
 
 impl Snapshots {
-    /// All interfaces in the order of their index, at most a second old; those who ask meanwhile wait for the same.
+    /// All interfaces in the order of their index, at most a second old; those who ask meanwhile wait for the same. The
+    /// kernel answers at once: a thread for calls that block would cost more than the reading.
     pub async fn current(&self) -> Result<Arc<[Interface]>, Error> {
         let mut last = self.last.lock().await;
         if let Some((at, interfaces)) = &*last
@@ -118,7 +120,8 @@ impl Snapshots {
         {
             return Ok(interfaces.clone());
         }
-        let interfaces: Arc<[Interface]> = blocking("read the interfaces", read).await?.into();
+        let interfaces: Arc<[Interface]> =
+            read().map_err(|source| failed("read the interfaces", source))?.into();
         *last = Some((Instant::now(), interfaces.clone()));
         Ok(interfaces)
     }
@@ -126,15 +129,13 @@ impl Snapshots {
 
 /// Whether packets to anywhere have a way out.
 pub async fn default_route(v6: bool) -> Result<bool, Error> {
-    blocking("read the routes", move || has_default_route(v6)).await
+    // There may be a million of them.
+    let read = spawn_blocking(move || has_default_route(v6)).await;
+    read.map_err(io::Error::other).flatten().map_err(|source| failed("read the routes", source))
 }
 
-async fn blocking<T: Send + 'static>(
-    operation: &str,
-    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
-) -> Result<T, Error> {
-    let done = tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other).flatten();
-    done.map_err(|source| Error::System { operation: operation.to_owned(), source })
+fn failed(operation: &str, source: io::Error) -> Error {
+    Error::System { operation: operation.to_owned(), source }
 }
 
 #[cfg(test)]
