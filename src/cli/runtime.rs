@@ -84,8 +84,8 @@ fn threads(name: &str, workers: usize) -> io::Result<Runtime> {
         .build()?;
     // The first is not done before the second, which so gets a thread of its own, where there may be one.
     let (tell, told) = mpsc::channel();
-    let first = runtime.spawn_blocking(move || drop(told.recv_timeout(FAREWELL)));
-    let second = runtime.spawn_blocking(move || drop(tell.send(())));
+    let first = runtime.spawn_blocking(move || told.recv_timeout(FAREWELL).is_ok());
+    let second = runtime.spawn_blocking(move || tell.send(()).is_ok());
     runtime.block_on(async { first.await.and(second.await) }).map_err(io::Error::other)?;
     Ok(runtime)
 }
