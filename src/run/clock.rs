@@ -1,4 +1,4 @@
-//! The clocks that the engine reads, handed in so that tests can follow tokio's paused one.
+//! The clocks that the engine reads, handed in so that tests can follow tokio's paused one. Owns no timer.
 //!
 //! Between two readings of the wall clock the boot clock counts, which also counts sleep. Rates of both are steered
 //! alike, so their difference changes only when somebody sets the wall clock.
@@ -7,8 +7,6 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use nix::time::{ClockId, clock_gettime};
-
-use super::alarm::Alarm;
 
 /// Both clocks at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,11 +21,6 @@ pub struct Reading {
 pub trait Clock: Send + Sync {
     /// Both clocks now.
     fn read(&self) -> Reading;
-
-    /// What sleeps by it; tokio's timers where it says nothing else.
-    fn alarm(&self) -> Alarm {
-        Alarm::default()
-    }
 }
 
 /// The machine's own clocks.
@@ -38,10 +31,6 @@ impl Clock for SystemClock {
     fn read(&self) -> Reading {
         let boot = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default();
         Reading { boot, wall: Timestamp::now() }
-    }
-
-    fn alarm(&self) -> Alarm {
-        Alarm::of_the_machine()
     }
 }
 
@@ -61,11 +50,6 @@ impl Timeline {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         let anchor = clock.read();
         Self { clock, anchor }
-    }
-
-    /// What sleeps by this clock; must be called in a runtime.
-    pub fn alarm(&self) -> Alarm {
-        self.clock.alarm()
     }
 
     /// The present.

@@ -4,7 +4,6 @@
 //! never waits for a run or a sink; each run is a task of its own with its deadline and its panic fence, on threads that it
 //! may hold up, so no job holds up another.
 
-mod alarm;
 mod attempt;
 mod board;
 mod clock;
@@ -27,10 +26,9 @@ mod task;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use tokio::{runtime::Handle, sync::mpsc};
+use tokio::{runtime::Handle, sync::mpsc, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-pub use alarm::Alarm;
 pub use clock::{Clock, Reading, SystemClock, Timeline};
 pub use control::{Commands, Control, ReloadSummary, Signal, control};
 pub use summary::Summary;
@@ -109,7 +107,7 @@ struct World {
 /// Runs the jobs until there is nothing left to do, or until it is told to end.
 pub async fn run(start: Start) -> Summary {
     let (mut engine, mut commands) = Engine::new(start);
-    let (ending, alarm) = (commands.ending.clone(), engine.timeline.alarm());
+    let ending = commands.ending.clone();
     let mut hears = true;
     while !engine.is_over() {
         let pause = engine.turn();
@@ -119,7 +117,7 @@ pub async fn run(start: Start) -> Summary {
             break;
         }
         tokio::select! {
-            () = alarm.sleep(pause) => {}
+            () = sleep(pause) => {}
             Some(ended) = engine.runs.join_next_with_id() => engine.finished(ended),
             () = engine.world.board.changed() => {}
             Some(read) = engine.reloads.reading.join_next() => engine.read(read),
