@@ -83,7 +83,7 @@ fn threads(name: &str, workers: usize) -> io::Result<Runtime> {
         .enable_all()
         .build()?;
     // The first is not done before the second, which so gets a thread of its own, where there may be one.
-    let (tell, told) = mpsc::channel();
+    let (tell, told) = mpsc::sync_channel(1);
     let first = runtime.spawn_blocking(move || told.recv_timeout(FAREWELL).is_ok());
     let second = runtime.spawn_blocking(move || tell.send(()).is_ok());
     runtime.block_on(async { first.await.and(second.await) }).map_err(io::Error::other)?;
