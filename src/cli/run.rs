@@ -41,7 +41,7 @@ use crate::{
 /// writes a JSON record for each thing that happens.
 ///
 /// When files change, or at SIGHUP, it reads them again and takes on all of them or, where one is wrong, none. SIGTERM and
-/// SIGINT drain and end; a second one ends at once.
+/// SIGINT drain and end; a second one ends at once. An HTTP client that has begun to ask may still be answered, for a second.
 ///
 /// A reload opens `--log.file` anew, too: logrotate renames it and sends SIGHUP; its `copytruncate` works as well.
 #[derive(clap::Args, Debug)]

@@ -56,6 +56,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// A shortage is told at most so often: each client could make one.
 const AGAIN: Duration = Duration::from_mins(1);
 
+/// What the operator is told where the descriptors that are left are not for connections.
+const FULL: &str = "nearly all open files that are allowed are in use; clients wait meanwhile";
+
 /// Accepts until it is told to stop. `Err`: the listener is of no use any more.
 pub async fn accept<H: Host>(
     listener: &Listener,
@@ -71,10 +74,7 @@ pub async fn accept<H: Host>(
     // Once this machine is short.
     let mut waiting: Option<Waiting<'_>> = None;
     // What is free may be all that HTTP has: it is not taken for a client who could only wait with it.
-    let room = || {
-        let may_come = full == Full::Reset || descriptors.has_room(H::DESCRIPTORS);
-        if may_come { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EMFILE)) }
-    };
+    let has_room = || full == Full::Reset || descriptors.has_room(H::DESCRIPTORS);
     loop {
         // Before the attempt, so that no descriptor is freed unheard between the two.
         let freed = waiting.as_ref().map(Waiting::freed);
@@ -82,7 +82,7 @@ pub async fn accept<H: Host>(
             biased;
             () = stop.cancelled() => return Ok(()),
             client = listener.handed_on() => Ok(client),
-            result = acceptor.accept(room) => result.map(|(socket, peer)| Accepted::new(socket, &peer)),
+            result = acceptor.accept(has_room) => result.map(|(socket, peer)| Accepted::new(socket, &peer)),
         };
         match result {
             Ok(client) => {
@@ -104,7 +104,10 @@ pub async fn accept<H: Host>(
                 (Whose::Peers, _) if errors < BATCH => errors += 1,
                 // An error that comes again and again is waited for too, or it would take a whole core.
                 (Whose::Peers | Whose::Machines, None) => {
-                    told.tell(host, || format!("accept: {error}; clients wait meanwhile"));
+                    told.tell(host, || match error.raw_os_error() {
+                        Some(_) => format!("accept: {error}; clients wait meanwhile"),
+                        None => FULL.into(),
+                    });
                     waiting = Some(descriptors.wait());
                 }
                 (Whose::Peers | Whose::Machines, Some(freed)) => {
@@ -151,9 +154,7 @@ async fn wait<H: Host>(host: &H, descriptors: &Arc<Descriptors>, told: &mut Told
         if let Some(hold) = descriptors.hold(H::DESCRIPTORS) {
             return hold;
         }
-        told.tell(host, || {
-            "nearly all open files that are allowed are in use; clients wait meanwhile".into()
-        });
+        told.tell(host, || FULL.into());
         // Others than connections give descriptors back too, and say nothing.
         tokio::select! {
             () = freed => {}
@@ -195,7 +196,7 @@ enum Whose {
 /// Sorts an error of accept(2).
 fn whose(error: &io::Error) -> Whose {
     match error.raw_os_error() {
-        _ if is_short(error) => Whose::Machines,
+        _ if is_short(error) || error.kind() == io::ErrorKind::QuotaExceeded => Whose::Machines,
         Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK | libc::EOPNOTSUPP | libc::EFAULT) | None => {
             Whose::Ours
         }

@@ -17,6 +17,7 @@ use tokio::{
     time::Instant,
 };
 
+use super::is_short;
 use crate::sys::limits;
 
 /// So many are kept free of connections.
@@ -106,8 +107,13 @@ impl Descriptors {
             return known;
         }
         let start = Instant::now();
-        // To look takes a descriptor; where none is left, all are in use.
-        let open = fs::read_dir("/proc/self/fd").map_or(limit, |open| open.count() as u64);
+        let open = match fs::read_dir("/proc/self/fd") {
+            Ok(open) => open.count() as u64,
+            // To look takes a descriptor; where none is left, all are in use.
+            Err(error) if is_short(&error) => limit,
+            // Without /proc only those of connections are known.
+            Err(_) => 0,
+        };
         let held = self.held.load(Ordering::SeqCst).saturating_sub(self.claimed.load(Ordering::SeqCst));
         let open = open.saturating_sub(held);
         let fresh_until = Instant::now() + (start.elapsed() * 50).clamp(FRESH, STALE);

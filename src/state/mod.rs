@@ -39,7 +39,7 @@ struct Inner {
     checkpoints: Mutex<HashMap<String, Content>>,
     writer: Writer,
     /// Held as long as anybody may write.
-    _lock: lock::Lock,
+    _lock: Arc<lock::Lock>,
 }
 
 /// One file of a job.
@@ -114,18 +114,11 @@ impl State {
         };
         let make = || fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
         make().map_err(error("make the folder"))?;
-        let names = names(folder).map_err(error("read the folder"))?;
-        // Of a folder that is a runner's, what does not read is set aside; in any other it is somebody else's.
-        if !names.iter().any(|name| name == lock::NAME)
-            && let Some(name) = names.iter().find(|name| is_foreign(folder, name))
-        {
-            return Err(Error::Foreign { folder: folder.to_owned(), name: name.clone() });
-        }
-        let lock = lock::Lock::take(folder)?;
+        let lock = Arc::new(lock::Lock::take(folder)?);
         file::try_to_write(folder).map_err(error("make a file"))?;
         let (mut memories, mut checkpoints) = (HashMap::new(), HashMap::new());
         // Now that nobody else writes here.
-        for name in self::names(folder).map_err(error("read the folder"))? {
+        for name in names(folder).map_err(error("read the folder"))? {
             if is_temporary(&name) {
                 // Left by a runner that was killed.
                 let _ = fs::remove_file(folder.join(&name));
@@ -138,7 +131,7 @@ impl State {
                 checkpoints.extend(read.map(|content| (job.to_owned(), content)));
             }
         }
-        let writer = Writer::start(folder, failed).map_err(error("start a thread"))?;
+        let writer = Writer::start(folder, Arc::downgrade(&lock), failed).map_err(error("start a thread"))?;
         let (memories, checkpoints) = (Mutex::new(memories), Mutex::new(checkpoints));
         Ok(Self(Arc::new(Inner { folder: folder.to_owned(), memories, checkpoints, writer, _lock: lock })))
     }

@@ -90,6 +90,31 @@ fn the_second_runner_is_told_who_the_first_is() {
 }
 
 #[test]
+fn in_a_folder_that_was_made_anew_the_lock_is_taken_anew_and_another_runners_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let first = open(&path);
+    let (_, place) = first.memory("lan", "sweep");
+    let make_anew = || {
+        fs::remove_dir_all(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+    };
+    make_anew();
+    place.save(json!(1));
+    assert!(first.flush(LONG));
+    assert_eq!(names(&path), ["LOCK", "lan.json"]);
+    assert!(matches!(State::open(&path, || ()), Err(Error::InUse { .. })));
+    make_anew();
+    let second = open(&path);
+    place.save(json!(2));
+    assert!(!first.flush(LONG));
+    assert_eq!(names(&path), ["LOCK"], "nothing is written where another runner works");
+    drop(second);
+    place.save(json!(3));
+    assert!(first.flush(LONG));
+}
+
+#[test]
 fn what_cannot_be_written_is_counted_and_written_later() {
     let folder = tempfile::tempdir().unwrap();
     let failed = Arc::new(AtomicU32::new(0));

@@ -4,11 +4,14 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt, io,
     path::Path,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
-use super::file::{self, Content};
+use super::{
+    file::{self, Content},
+    lock::Lock,
+};
 
 /// What is to become of a file.
 #[derive(Debug)]
@@ -53,10 +56,16 @@ struct Tray {
 const AGAIN: Duration = Duration::from_secs(30);
 
 impl Writer {
-    pub(super) fn start(folder: &Path, failed: impl Fn() + Send + 'static) -> io::Result<Self> {
+    pub(super) fn start(
+        folder: &Path,
+        lock: Weak<Lock>,
+        failed: impl Fn() + Send + 'static,
+    ) -> io::Result<Self> {
         let desk = Arc::new(Desk::default());
         let (folder, worked) = (folder.to_owned(), desk.clone());
-        std::thread::Builder::new().name("state".into()).spawn(move || work(&folder, &worked, &failed))?;
+        std::thread::Builder::new()
+            .name("state".into())
+            .spawn(move || work(&folder, &lock, &worked, &failed))?;
         Ok(Self(desk))
     }
 
@@ -129,15 +138,17 @@ impl Drop for Writer {
     }
 }
 
-fn work(folder: &Path, desk: &Desk, failed: &impl Fn()) {
+fn work(folder: &Path, lock: &Weak<Lock>, desk: &Desk, failed: &impl Fn()) {
     let mut is_failing = false;
     while let Some((file, task)) = desk.next() {
         let path = folder.join(&file);
-        let done = match &task {
+        // Another runner may work in a folder that was made anew.
+        let kept = lock.upgrade().map_or(Ok(()), |lock| lock.keep());
+        let done = kept.and_then(|()| match &task {
             Task::Write(content) => file::write(&path, content),
             Task::Draw(draw) => file::write(&path, &draw.0()),
             Task::Remove => file::remove(&path),
-        };
+        });
         match done {
             // There is room for a removal on any disk.
             Ok(()) if is_failing && !matches!(task, Task::Remove) => {

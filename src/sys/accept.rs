@@ -3,9 +3,10 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd},
 };
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{SockAddr, Socket};
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -21,10 +22,21 @@ impl Acceptor {
         registered.map(Self).map_err(|error| error.into_parts().1)
     }
 
-    /// Waits for a connection; it is non-blocking and closed by exec. When one is there, `room` is asked first: after an error
-    /// of its own the connection stays in the kernel's queue.
-    pub async fn accept(&self, room: impl Fn() -> io::Result<()>) -> io::Result<(Socket, SockAddr)> {
-        self.0.async_io(Interest::READABLE, |listener| room().and_then(|()| accept(listener))).await
+    /// Waits for a connection; it is non-blocking and closed by exec. Where one is there and `has_room` says no, it stays in
+    /// the kernel's queue, and this is `QuotaExceeded`.
+    pub async fn accept(&self, has_room: impl Fn() -> bool) -> io::Result<(Socket, SockAddr)> {
+        let accept = |listener: &OwnedFd| if has_room() { accept(listener) } else { Err(full(listener)) };
+        self.0.async_io(Interest::READABLE, accept).await
+    }
+}
+
+/// Why nobody is accepted where there is no room. That the runtime calls the listener ready may be from before the last one.
+fn full(listener: &OwnedFd) -> io::Error {
+    let mut listener = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+    match poll(&mut listener, PollTimeout::ZERO) {
+        Ok(0) => io::ErrorKind::WouldBlock.into(),
+        Ok(_) => io::ErrorKind::QuotaExceeded.into(),
+        Err(error) => error.into(),
     }
 }
 

@@ -103,7 +103,8 @@ impl Connector {
         Err(close)
     }
 
-    /// Connects to one target. An attempt for which this machine was short is made anew for as long as one may take.
+    /// Connects to one target. An attempt for which this machine was short is made anew, in the time that is left of the one
+    /// that all may take.
     async fn connect(
         &self,
         endpoint: &Endpoint,
@@ -112,9 +113,14 @@ impl Connector {
     ) -> Result<(Far, Option<Hop>), Close> {
         let deadline = Instant::now() + self.options.timeout;
         let is_patient = self.is_patient && !is_datagram;
+        let mut left = None;
         loop {
-            match self.attempt(endpoint, is_datagram, before).await {
-                Err(Missed::Short) if is_patient && Instant::now() + PAUSE < deadline => sleep(PAUSE).await,
+            let options = left.as_ref().unwrap_or(&self.options);
+            match self.attempt(endpoint, is_datagram, before, options).await {
+                Err(Missed::Short) if is_patient && Instant::now() + PAUSE < deadline => {
+                    sleep(PAUSE).await;
+                    left = Some(self.until(deadline));
+                }
                 Err(Missed::Short) => return Err(Close::Resources),
                 Err(Missed::Close(close)) => return Err(close),
                 Ok(connected) => return Ok(connected),
@@ -127,6 +133,7 @@ impl Connector {
         endpoint: &Endpoint,
         is_datagram: bool,
         before: u8,
+        options: &Options,
     ) -> Result<(Far, Option<Hop>), Missed> {
         let named;
         let endpoint = match endpoint {
@@ -146,19 +153,22 @@ impl Connector {
                 if self.is_own(address, "tcp") {
                     return Err(Close::Loop.into());
                 }
-                self.tcp(&[address], &self.options, before).await
+                self.tcp(&[address], options, before).await
             }
             Endpoint::Tcp(host, ports) => {
-                let (addresses, options) = self.resolve(host, ports.first, "tcp").await?;
+                let (addresses, options) = self.resolve(host, ports.first, "tcp", options).await?;
                 let dialled = self.tcp(&addresses, &options, before);
                 timeout(options.timeout, dialled).await.unwrap_or(Err(Close::ConnectTimeout.into()))
             }
             Endpoint::Udp(host, ports) => {
-                let (addresses, options) = self.resolve(host, ports.first, "udp").await?;
+                let (addresses, options) = self.resolve(host, ports.first, "udp", options).await?;
                 let (socket, _) = dial::udp(&addresses, &options).await?;
                 Ok((Far::Udp(socket), None))
             }
-            Endpoint::Unix(path) => self.unix(&self.unix_path(path, Endpoint::Unix)?, before).await,
+            Endpoint::Unix(path) => {
+                let path = self.unix_path(path, Endpoint::Unix)?;
+                self.unix(&path, options, before).await
+            }
             Endpoint::Unixgram(path) => {
                 let path = self.unix_path(path, Endpoint::Unixgram)?;
                 Ok((Far::Unixgram(dial::unixgram(&path)?), None))
@@ -200,8 +210,13 @@ impl Connector {
         Err(missed)
     }
 
-    async fn unix(&self, path: &SocketPath, before: u8) -> Result<(Far, Option<Hop>), Missed> {
-        let (hops, options) = (&self.shared.stream_hops, &self.options);
+    async fn unix(
+        &self,
+        path: &SocketPath,
+        options: &Options,
+        before: u8,
+    ) -> Result<(Far, Option<Hop>), Missed> {
+        let hops = &self.shared.stream_hops;
         let far = |stream, hop| (Far::Stream(Stream::Unix(stream)), hop);
         if self.shared.listeners.is_unix(path) {
             let told = |from| hops.enter(Peer::Unix(from), before);
@@ -218,8 +233,9 @@ impl Connector {
         host: &Host,
         port: u16,
         scheme: &'static str,
+        options: &Options,
     ) -> Result<(Vec<SocketAddr>, Options), Missed> {
-        let deadline = Instant::now() + self.options.timeout;
+        let deadline = Instant::now() + options.timeout;
         let lookup = self.shared.resolver.lookup(host, port, Family::Any);
         let mut addresses = match timeout_at(deadline, lookup).await {
             Ok(Ok(addresses)) => addresses,
@@ -231,8 +247,13 @@ impl Connector {
         if addresses.is_empty() {
             return Err(Close::Loop.into());
         }
+        Ok((addresses, self.until(deadline)))
+    }
+
+    /// What is left of the time until then.
+    fn until(&self, deadline: Instant) -> Options {
         let timeout = deadline.saturating_duration_since(Instant::now());
-        Ok((addresses, Options { timeout, source: self.options.source.clone() }))
+        Options { timeout, source: self.options.source.clone() }
     }
 
     fn is_own(&self, address: SocketAddr, scheme: &str) -> bool {

@@ -5,7 +5,7 @@ use std::{fs, io::ErrorKind, net::SocketAddr, path::Path, process::Command, time
 use nix::sys::signal::Signal;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     sync::mpsc,
     task::JoinHandle,
     time::{Instant, timeout},
@@ -177,9 +177,9 @@ async fn out_of_descriptors_clients_are_broken_off_where_the_job_says_so() {
     echo.abort();
 }
 
-/// A forward in which a system call fails three times on each thread, and where it listens.
-fn failing(call: &str, error: &str, to: SocketAddr, options: &[&str]) -> (Running, SocketAddr) {
-    let inject = format!("inject={call}:error={error}:when=1..3");
+/// A forward in which a system call fails so many times on each thread, and where it listens.
+fn failing(call: &str, error: &str, times: u32, to: SocketAddr, options: &[&str]) -> (Running, SocketAddr) {
+    let inject = format!("inject={call}:error={error}:when=1..{times}");
     let mut inner = netjobs(&["forward", "--listen", "127.0.0.1:0", "--to", &to.to_string()]);
     inner.args(options);
     let trace = format!("trace={call}");
@@ -195,7 +195,7 @@ fn failing(call: &str, error: &str, to: SocketAddr, options: &[&str]) -> (Runnin
 async fn an_error_of_accept_ends_no_listener() {
     let (to, _came, echo) = upstream().await;
     for error in ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "ECONNABORTED", "EPROTO", "EPERM", "ENETDOWN"] {
-        let (_forward, at) = failing("accept4", error, to, &[]);
+        let (_forward, at) = failing("accept4", error, 3, to, &[]);
         let mut stream = TcpStream::connect(at).await.unwrap();
         talk(&mut stream).await;
     }
@@ -207,11 +207,11 @@ async fn an_error_of_accept_ends_no_listener() {
 async fn who_was_accepted_waits_for_what_the_way_to_the_upstream_takes() {
     let (to, _came, echo) = upstream().await;
     for error in ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"] {
-        let (_forward, at) = failing("connect", error, to, &[]);
+        let (_forward, at) = failing("connect", error, 3, to, &[]);
         let mut stream = TcpStream::connect(at).await.unwrap();
         talk(&mut stream).await;
     }
-    let (_forward, at) = failing("connect", "ENOMEM", to, &["--on-full", "reset"]);
+    let (_forward, at) = failing("connect", "ENOMEM", 3, to, &["--on-full", "reset"]);
     let mut stream = TcpStream::connect(at).await.unwrap();
     let end = timeout(PATIENCE, stream.read_u8()).await.unwrap().unwrap_err();
     assert_eq!(end.kind(), ErrorKind::ConnectionReset);
@@ -263,6 +263,36 @@ async fn clients_wait_while_the_limit_leaves_hardly_a_descriptor() {
     for client in &mut clients {
         assert_eq!(timeout(PATIENCE, client.read_u8()).await.unwrap().unwrap(), b'x');
     }
+    echo.abort();
+}
+
+/// The time for an upstream holds for all attempts together: one that begins late has no more than what is left.
+#[tokio::test]
+async fn a_wait_for_memory_and_an_upstream_that_is_silent_take_no_longer_than_either() {
+    let listener = TcpSocket::new_v4().unwrap();
+    listener.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let to = listener.local_addr().unwrap();
+    let _listener = listener.listen(0).unwrap();
+    // It fills the backlog, so that nobody more is answered.
+    let _first = TcpStream::connect(to).await.unwrap();
+    // Three seconds of four, and more.
+    let (_forward, at) = failing("connect", "ENOMEM", 60, to, &["--connect-timeout", "4s"]);
+    let begun = Instant::now();
+    let mut stream = TcpStream::connect(at).await.unwrap();
+    assert!(timeout(PATIENCE, stream.read_u8()).await.unwrap().is_err());
+    assert!(begun.elapsed() < Duration::from_millis(6500), "{:?}", begun.elapsed());
+}
+
+/// Where /proc is not there, as in a bare chroot(2), clients are served all the same.
+#[tokio::test]
+async fn clients_are_served_where_open_files_cannot_be_counted() {
+    let (to, _came, echo) = upstream().await;
+    let inner = netjobs(&["forward", "--listen", "127.0.0.1:0", "--to", &to.to_string()]);
+    let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", "/proc/self/fd", "-e", "trace=openat"];
+    let strace = [&strace[..], &["-e", "inject=openat:error=ENOENT"]].concat();
+    let mut forward = Running::start(&mut under(&strace, &inner));
+    let at: SocketAddr = forward.ready("tcp://").parse().unwrap();
+    talk(&mut TcpStream::connect(at).await.unwrap()).await;
     echo.abort();
 }
 
