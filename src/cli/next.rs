@@ -13,7 +13,7 @@ use crate::{
     exit::Code,
     job::Job,
     plan::{self, Shift},
-    value::{Missed, Schedule, schedule::At},
+    value::{Missed, Schedule, Wrong, schedule::At},
 };
 
 /// Show the coming starts of each job
@@ -36,11 +36,11 @@ pub struct Next {
     count: usize,
 
     /// Show starts later than this RFC 3339 instant; default: now
-    #[arg(long, value_name = "INSTANT")]
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
     from: Option<Timestamp>,
 
     /// Show starts up to this RFC 3339 instant
-    #[arg(long, value_name = "INSTANT")]
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
     until: Option<Timestamp>,
 
     /// Print one JSON object a line: `job_name` and `start`
@@ -56,13 +56,25 @@ impl Next {
             Err(code) => return code,
         };
         let from = self.from.unwrap_or_else(Timestamp::now);
+        if let Some(until) = self.until.filter(|until| *until <= from) {
+            let why = "hint: `--from` says from when on to look; without it that is now";
+            return out::fail(
+                Code::Usage,
+                format_args!("--until: nothing comes up to {until} after {from}\n{why}"),
+            );
+        }
         let starts = |job: &Job| -> Vec<Zoned> {
             let until = |start: &Zoned| self.until.is_none_or(|until| start.timestamp() <= until);
             plan::upcoming(&job.name, schedule(job), from).take_while(until).take(self.count).collect()
         };
-        let text = if self.json { lines(&loaded.jobs, starts) } else { table(&loaded.jobs, starts) };
+        let text = if self.json { lines(&loaded.jobs, starts) } else { table(&loaded.jobs, from, starts) };
         out::print(&text, Code::Passed)
     }
+}
+
+fn instant(text: &str) -> Result<Timestamp, Wrong> {
+    let hint = "write an instant of the years up to 9999 with its zone, such as `2030-01-31T06:00:00Z`";
+    text.parse().map_err(|_| Wrong::new("this is no instant", hint))
 }
 
 /// When a check starts, or when a service opens.
@@ -81,13 +93,13 @@ fn lines(jobs: &[Job], starts: impl Fn(&Job) -> Vec<Zoned>) -> String {
     text
 }
 
-fn table(jobs: &[Job], starts: impl Fn(&Job) -> Vec<Zoned>) -> String {
+fn table(jobs: &[Job], from: Timestamp, starts: impl Fn(&Job) -> Vec<Zoned>) -> String {
     let width = jobs.iter().map(|job| job.name.as_str().len()).max().unwrap_or_default();
     let mut text = String::new();
     for job in jobs {
         let starts = starts(job);
         let name = job.name.as_str();
-        let notes = notes(job);
+        let notes = notes(job, from);
         if !notes.is_empty() {
             let _ = writeln!(text, "{name:<width$}  {}", notes.join("; "));
         }
@@ -107,13 +119,15 @@ fn table(jobs: &[Job], starts: impl Fn(&Job) -> Vec<Zoned>) -> String {
 }
 
 /// A start that no clock time stands for, and what holds for each start.
-fn notes(job: &Job) -> Vec<String> {
+fn notes(job: &Job, from: Timestamp) -> Vec<String> {
     if job.room.facts().service {
         let open = |open: &crate::job::Open| format!("opens for {}", open.length);
         return vec![job.open.as_ref().map_or_else(|| "from start to stop".to_owned(), open)];
     }
     let (at_start, jitter) = (job.schedule.at == Some(At::Start), job.schedule.jitter);
+    let is_past = matches!(job.schedule.at, Some(At::Instant(at)) if at <= from);
     let notes = [
+        is_past.then(|| "comes no more: its time is past".to_owned()),
         at_start.then(|| "when the runner starts".to_owned()),
         (!jitter.is_zero()).then(|| format!("each up to {jitter} later")),
         (job.missed == Missed::Once).then(|| "one run catches up with what was missed".to_owned()),

@@ -33,6 +33,7 @@ use crate::{
     run::{self, Control, Loader, Mode},
     sink::{Sink, history::History, metrics::Metrics},
     sys::rights::{self, Right},
+    value::Wrong,
 };
 
 /// Run jobs on their schedules until ended, and serve metrics
@@ -42,6 +43,9 @@ use crate::{
 ///
 /// When files change, or at SIGHUP, it reads them again and takes on all of them or, where one is wrong, none. SIGTERM and
 /// SIGINT drain and end; a second one ends at once. An HTTP client that has begun to ask may still be answered, for a second.
+///
+/// It exits with 0 when it was told to end, also before it has begun, and with 130 or 143 where a second signal, or the end of
+/// `--grace`, broke something off. Where `--state` cannot be written any more, a warning names what is lost.
 ///
 /// A reload opens `--log.file` anew, too: logrotate renames it and sends SIGHUP; its `copytruncate` works as well.
 #[derive(clap::Args, Debug)]
@@ -56,7 +60,7 @@ pub struct Run {
     paths: Vec<PathBuf>,
 
     /// Where to serve metrics, health and the status page; a descriptor `http` of the service manager comes first
-    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:9750")]
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:9750", value_parser = socket)]
     web_listen_address: SocketAddr,
 
     /// Do not reload by itself when job files change, only when asked to
@@ -82,6 +86,11 @@ pub struct Run {
 
     #[command(flatten)]
     ending: session::Ending,
+}
+
+fn socket(text: &str) -> Result<SocketAddr, Wrong> {
+    let hint = "write an IP address and a port, such as `127.0.0.1:9750` or `[::]:9750`";
+    text.parse().map_err(|_| Wrong::new("this is no address to listen on", hint))
 }
 
 /// What runs beside the engine.

@@ -1,5 +1,5 @@
-//! What survives a restart: files under `--state DIR`, one or two a job and one of all jobs' last starts. Only a hint: a file that does not read is set
-//! aside, and one that cannot be written costs a sentence and never the work.
+//! What survives a restart: files under `--state DIR`, one or two a job and one of all jobs' last starts. Only a hint: a
+//! file that does not read is set aside, and one that cannot be written costs a sentence and never the work.
 //!
 //! One thread writes, each file whole or not at all; what comes while it is busy with an older value of the same file
 //! takes that one's place.
@@ -187,7 +187,7 @@ impl State {
         }
     }
 
-    /// Waits until all is written, at most this long; whether it is.
+    /// Waits until all is written, at most this long, what failed before tried once more; whether it is.
     pub fn flush(&self, patience: Duration) -> bool {
         self.0.writer.flush(patience)
     }

@@ -77,9 +77,11 @@ impl Writer {
         self.0.changed.notify_all();
     }
 
-    /// Waits until nothing is left to do, at most this long; whether nothing is.
+    /// Waits until nothing is left to do, at most this long, what failed before tried once more; whether nothing is.
     pub(super) fn flush(&self, patience: Duration) -> bool {
-        let tray = self.0.tray();
+        let mut tray = self.0.tray();
+        tray.try_again();
+        self.0.changed.notify_all();
         let is_busy = |tray: &mut Tray| tray.busy.is_some() || !tray.tasks.is_empty();
         let waited = self.0.changed.wait_timeout_while(tray, patience, is_busy);
         let (tray, _) = waited.unwrap_or_else(PoisonError::into_inner);
@@ -94,6 +96,13 @@ impl Writer {
 }
 
 impl Tray {
+    /// Puts what failed among the tasks, but in no newer one's place.
+    fn try_again(&mut self) {
+        for (file, task) in std::mem::take(&mut self.failed) {
+            self.tasks.entry(file).or_insert(task);
+        }
+    }
+
     fn unsaved(&self) -> impl Iterator<Item = &String> {
         self.busy.iter().chain(self.tasks.keys()).chain(self.failed.keys())
     }
@@ -123,7 +132,7 @@ impl Desk {
                 let waited = self.changed.wait_timeout(tray, AGAIN);
                 let (mut tray, waited) = waited.unwrap_or_else(PoisonError::into_inner);
                 if waited.timed_out() {
-                    tray.tasks = std::mem::take(&mut tray.failed);
+                    tray.try_again();
                 }
                 tray
             };
@@ -166,7 +175,11 @@ fn work(folder: &Path, lock: &Weak<Lock>, desk: &Desk, failed: &impl Fn()) {
                     );
                 }
                 is_failing = true;
-                desk.tray().failed.entry(file).or_insert(task);
+                let mut tray = desk.tray();
+                // A newer one may have come meanwhile.
+                if !tray.tasks.contains_key(&file) {
+                    tray.failed.insert(file, task);
+                }
             }
         }
     }

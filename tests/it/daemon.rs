@@ -236,3 +236,19 @@ fn threads_share_the_heap_so_that_what_one_frees_another_uses() {
     assert!(arenas <= cores.min(8), "{arenas} arenas on {cores} cores for {threads} threads\n{maps}");
     assert_eq!(daemon.process.end(Signal::SIGTERM), Some(0));
 }
+
+/// What is broken off shows in the exit code, as the manual says.
+#[test]
+fn a_daemon_whose_grace_is_over_ends_with_the_signal_s_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let jobs = folder.path().join("jobs.yaml");
+    fs::write(&jobs, "jobs:\n  - name: a\n    echo: { listen: 0 }\n").unwrap();
+    let flags = ["--grace", "1ms", "--drain-idle", "10m"];
+    let mut daemon = Daemon::start(netjobs(&["run", jobs.to_str().unwrap()]).args(flags));
+    let ready: Value = serde_json::from_str(&daemon.process.line_with("job_ready")).unwrap();
+    let address = ready["addresses"][0].as_str().unwrap().trim_start_matches("tcp://");
+    let mut client = TcpStream::connect(address).unwrap();
+    client.write_all(b"x").unwrap();
+    client.read_exact(&mut [0]).unwrap();
+    assert_eq!(daemon.process.end(Signal::SIGTERM), Some(143));
+}

@@ -6,6 +6,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::{PermissionsExt, chown, symlink},
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use nix::{
@@ -279,7 +280,7 @@ fn where_the_system_lets_nobody_watch_that_is_told_once_and_a_signal_reloads() {
         let script = format!("echo 0 > /proc/sys/user/{limit} && exec \"$@\"");
         let mut command = netjobs(&[]);
         let program = command.get_program().to_owned();
-        command = std::process::Command::new("unshare");
+        command = Command::new("unshare");
         command.args(["-Ur", "sh", "-ec", &script, "sh"]).arg(program).args(["run", file.to_str().unwrap()]);
         let mut runner = Runner { daemon: Daemon::start(&mut command), root };
         let told = runner.record(&["diagnostic"]);
@@ -298,6 +299,24 @@ fn where_the_system_lets_nobody_watch_that_is_told_once_and_a_signal_reloads() {
         runner.takes(&["a"], &[], &[]);
         runner.end();
     }
+}
+
+/// What was refused for a shortage of this machine's is taken once the shortage is over, of which inotify says nothing.
+#[test]
+fn a_change_that_came_while_files_could_not_be_opened_is_not_lost() {
+    let mut runner = Runner::start(|_| {}, &[]);
+    let id = runner.daemon.process.child.id().to_string();
+    let may_open = |files: &str| {
+        let limit = format!("--nofile={files}:");
+        let limited = Command::new("prlimit").args(["--pid", &id, &limit]).status().unwrap();
+        assert!(limited.success());
+    };
+    may_open("3");
+    runner.write("jobs/a.yaml", &job("a"));
+    runner.refuses("too many open files");
+    may_open("1024");
+    runner.takes(&["a"], &[], &[]);
+    runner.end();
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //!
 //! inotify(7) only says that something may have happened. Whoever writes is waited for, then all files are read and compared
 //! with what the last load read, so that an editor's own files, a `touch` or a reload that somebody asked for lead to nothing.
-//! While nothing happens nothing wakes, and reading wakes nobody: opening a file is not asked for.
+//! While nothing happens nothing wakes, but after a reload that was refused; and reading wakes nobody: opening a file is not
+//! asked for.
 
 mod places;
 
@@ -36,6 +37,10 @@ const STORM: Duration = Duration::from_secs(10);
 const SILENT: Duration = Duration::from_secs(10);
 /// Nothing is waited for longer.
 const LONGEST: Duration = Duration::from_mins(1);
+
+/// So often files are looked at after a reload was refused: what a shortage or a mount kept from being read comes back
+/// without a word.
+const REFUSED: Duration = Duration::from_secs(10);
 
 /// So often files are looked at again after a reload. Not for ever: some hold something else each time they are read.
 const LOOKS: usize = 2;
@@ -103,7 +108,7 @@ impl Watch {
     }
 
     async fn run(mut self, control: Control) {
-        let mut again = 0;
+        let (mut again, mut is_refused) = (0, false);
         loop {
             let looking = spawn_blocking(move || {
                 self.arm();
@@ -114,14 +119,15 @@ impl Watch {
             self = this;
             if has_changed {
                 // What comes of it is an event, which the log tells.
-                let _ = control.reload().await;
+                is_refused = control.reload().await.is_err();
             }
             if has_changed && again < LOOKS {
                 // Files may have been named that nobody watched until then.
                 let heard = timeout(SETTLE, self.heard()).await.is_ok();
                 again = if heard { 0 } else { again + 1 };
             } else {
-                self.heard().await;
+                let patience = if is_refused { REFUSED } else { Duration::MAX };
+                let _ = timeout(patience, self.heard()).await;
                 again = 0;
             }
             self.settled().await;

@@ -59,6 +59,12 @@ pub(super) fn expand(text: &str) -> Result<Vec<String>, Wrong> {
             "write `@hourly`, `@daily`, `@weekly`, `@monthly` or `@yearly`",
         ));
     }
+    if lower.starts_with("tz=") || lower.starts_with("cron_tz=") {
+        return Err(Wrong::new(
+            format!("in `{shown}`, a zone stands before the fields"),
+            "write it as a key of its own, such as `timezone: Europe/Berlin`",
+        ));
+    }
     let mut fields: Vec<String> = nickname.unwrap_or(&lower).split_whitespace().map(str::to_owned).collect();
     if fields.len() == 5 {
         fields.insert(0, "0".to_owned());
@@ -79,7 +85,7 @@ pub(super) fn expand(text: &str) -> Result<Vec<String>, Wrong> {
 
 /// Says what is wrong with one piece of a field's list.
 fn judge(piece: &str, field: &Field, at: usize) -> Result<(), String> {
-    let odd = || format!("`{}` is not a {}", piece.escape_debug(), field.name);
+    let odd = || format!("`{}` is no {}", piece.escape_debug(), field.name);
     let (range, step) = piece.split_once('/').map_or((piece, None), |(range, step)| (range, Some(step)));
     if let Some(step) = step {
         let number = step.parse::<u16>().ok().filter(|_| !step.starts_with('+')).ok_or_else(odd)?;
@@ -104,11 +110,15 @@ fn judge(piece: &str, field: &Field, at: usize) -> Result<(), String> {
     let (low, high) = range.split_once('-').unwrap_or((range, range));
     let (low, high) = (value(low, field).ok_or_else(odd)?, value(high, field).ok_or_else(odd)?);
     let high = if at == 5 && high == 0 && range.contains('-') { 7 } else { high };
-    if low > high {
-        return Err(format!("the range `{piece}` runs backward"));
+    let known = field.least..=field.greatest;
+    if !known.contains(&low) || !known.contains(&high) {
+        return Err(format!("`{piece}` is no {} ({}-{})", field.name, field.least, field.greatest));
     }
-    if low < field.least || high > field.greatest {
-        return Err(format!("`{piece}` is not a {} ({}-{})", field.name, field.least, field.greatest));
+    if low > high {
+        let Field { least, greatest, .. } = field;
+        return Err(format!(
+            "the range `{piece}` runs backward: write two, such as `{low}-{greatest},{least}-{high}`"
+        ));
     }
     Ok(())
 }
