@@ -149,8 +149,8 @@ fn what_could_not_be_written_is_never_written_over_something_newer() {
     let path = folder.path().join("lan.json");
     fs::create_dir(&path).unwrap();
     let (_, place) = state.memory("lan", "sweep");
-    let (begun, begins) = mpsc::channel();
-    let (release, released) = mpsc::channel();
+    let (begun, begins) = mpsc::sync_channel(1);
+    let (release, released) = mpsc::sync_channel(1);
     place.save_drawn(move || {
         let _ = begun.send(());
         let _ = released.recv();
