@@ -75,6 +75,9 @@ def verdicts(soak, end):
     short = soak.samples[-1]["at"] < 3 * WARM
     rows = [("resident memory, a line through the samples after the start", f"{growth:+.2f} ± {error:.2f} % an hour", f"less than {SLOPE} %",
              ("too short to tell" if growth < SLOPE + 2 * error else "grows; too short to tell whether it ends") if short else growth < SLOPE)]
+    late = samples[len(samples) // 2 // len(ROUND) * len(ROUND):]
+    growth, error = slope(late)
+    rows.append(("of which the second half of them alone", f"{growth:+.2f} ± {error:.2f} % an hour", f"less than {SLOPE} %", "too short to tell" if short else growth < SLOPE))
     for figure, what, slack in (("own", "descriptors but those of connections and their pipes", SLACK), ("threads", "threads", 0)):
         text, met = flat(samples, figure, slack)
         rows.append((f"{what}, by slot, medians of the first and of the second half", text, f"at most {slack} more" if slack else "no more", met))
