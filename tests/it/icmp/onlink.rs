@@ -22,7 +22,7 @@ use netjobs::{
 use nix::sched::{CloneFlags, setns};
 use socket2::SockFilter;
 
-use super::{check, count, notices, run, spec, try_run};
+use super::{check, count, notices, run, try_run};
 use crate::netns::Namespace;
 
 /// Two machines on one link: ours is 10.50.0.1 and `fd50::1`; with the names of the ends.
@@ -310,9 +310,8 @@ fn a_neighbour_that_was_entered_by_hand_is_not_asked_for() {
 #[test]
 fn a_cancelled_search_of_a_link_gives_what_it_has_at_once() {
     let (ours, _peer, ..) = link();
-    let spec: Sweep =
-        spec("{ targets: [10.50.15.254, 10.50.0.2-200], rate: 50/s, order: random, timeout: 20s }");
-    let outcome = super::sweep::cancelled(&ours, spec);
+    let yaml = "{ targets: [10.50.15.254, 10.50.0.2-200], rate: 50/s, order: random, timeout: 20s }";
+    let outcome = super::sweep::cancelled(&ours, yaml);
     check(&outcome, &[("targets", 200), ("dead", 0)]);
     assert!((10..60).contains(&count(&outcome, "packets")), "{outcome:?}");
 }
@@ -356,7 +355,7 @@ fn forged_arp_replies_make_nobody_alive() {
         }
     };
     let thread = peer.run(|| std::thread::spawn(forge));
-    let yaml = "{ targets: [10.50.0.10-20], method: arp, passes: 2, timeout: 300ms, rate: max, report: all }";
+    let yaml = "{ targets: [10.50.0.10-20], method: arp, passes: 2, timeout: 1s, rate: max, report: all }";
     let outcome = run::<Sweep>(&ours, yaml);
     stop.store(true, Ordering::Relaxed);
     thread.join().unwrap();

@@ -9,7 +9,7 @@ use std::{
 
 use netjobs::{
     kind::wait::Wait,
-    outcome::{Outcome, Sample, Verdict},
+    outcome::{Outcome, Verdict},
 };
 use nix::{
     sched::{CloneFlags, unshare},
@@ -17,7 +17,7 @@ use nix::{
 };
 use tokio::time::{Duration, Instant};
 
-use super::{run, sample};
+use super::{run, wait::check_timeout};
 use crate::{
     nameserver::{self, Answer},
     netns::Namespace,
@@ -80,11 +80,7 @@ impl World {
 
     #[track_caller]
     fn check_missing(&self, yaml: &'static str, timeout: u64) {
-        let (outcome, took) = self.wait(yaml);
-        assert_eq!(outcome.verdict, Verdict::Failed, "{yaml}: {outcome:?}");
-        assert_eq!(sample(&outcome, "last_reason"), &Sample::Word("dns"), "{yaml}: {outcome:?}");
-        let timeout = Duration::from_millis(timeout);
-        assert!(took >= timeout && took <= timeout + Duration::from_millis(50), "{yaml} took {took:?}");
+        check_timeout(&self.namespace, yaml, timeout, "dns");
     }
 
     #[track_caller]

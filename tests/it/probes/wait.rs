@@ -18,7 +18,7 @@ use crate::netns::Namespace;
 /// A wait that must come to nothing within 50 ms of its timeout, with this cause. On a busy machine it may take three tries: what
 /// others add to the time is not ours, and what it comes to is the same each time.
 #[track_caller]
-fn check_timeout(
+pub(super) fn check_timeout(
     namespace: &Namespace,
     yaml: &'static str,
     timeout: u64,
@@ -91,23 +91,28 @@ fn a_connection_that_meets_itself_is_nobodys_answer() {
 #[test]
 fn case_15_until_down_notices_that_the_address_is_gone() {
     let namespace = Namespace::new();
+    // As above: the shortest of three tries.
+    let noticed = (0..3).map(|_| until_gone(&namespace)).min().unwrap();
+    assert!(noticed < Duration::from_millis(300), "{noticed:?}");
+}
+
+/// How long after its address is gone a listener is taken for down.
+fn until_gone(namespace: &Namespace) -> Duration {
     namespace.sh("ip addr add 10.7.0.1/32 dev lo");
-    let (outcome, took) = namespace.block_on(|| async {
+    namespace.block_on(|| async {
         let listener = TcpListener::bind("10.7.0.1:0").await.unwrap();
         let yaml = format!("{{ for: '{}', until: down, timeout: 10s }}", listener.local_addr().unwrap());
         let removed = async {
             sleep(Duration::from_millis(300)).await;
-            std::process::Command::new("ip")
-                .args(["addr", "del", "10.7.0.1/32", "dev", "lo"])
-                .status()
-                .unwrap()
+            let mut ip = std::process::Command::new("ip");
+            assert!(ip.args(["addr", "del", "10.7.0.1/32", "dev", "lo"]).status().unwrap().success());
+            Instant::now()
         };
-        let (status, done) = tokio::join!(removed, run::<Wait>(&yaml));
-        assert!(status.success());
-        done
-    });
-    assert_eq!(outcome.verdict, Verdict::Passed, "{outcome:?}");
-    assert!(took >= Duration::from_millis(300) && took < Duration::from_millis(600), "{took:?}");
+        let waiting = async { (run::<Wait>(&yaml).await.0, Instant::now()) };
+        let (gone, (outcome, noticed)) = tokio::join!(removed, waiting);
+        assert_eq!(outcome.verdict, Verdict::Passed, "{outcome:?}");
+        noticed.checked_duration_since(gone).expect("not before it is gone")
+    })
 }
 
 /// Fault case 13: a link flaps.

@@ -43,21 +43,21 @@ async fn the_next_upstream_gets_all_that_the_client_sent_while_the_first_was_sil
     let hole = BlackHole::new("127.0.0.1:0");
     let (listener, to) = server().await;
     let yaml =
-        format!("{{ listen: 0, to: ['{}', '{to}'], balance: first, connect_timeout: 500ms }}", hole.address);
+        format!("{{ listen: 0, to: ['{}', '{to}'], balance: first, connect_timeout: 1500ms }}", hole.address);
     let service = Service::forward(&yaml).await;
     let start = Instant::now();
     let mut client = service.connect().await;
     client.write_all(b"early bytes").await.unwrap();
     client.shutdown().await.unwrap();
     let mut far = listener.accept().await.unwrap().0;
-    assert!(start.elapsed() >= Duration::from_millis(500));
+    assert!(start.elapsed() >= Duration::from_millis(1500));
     assert_eq!(read_all(&mut far).await.0, b"early bytes");
     drop(far);
     // The silent one is now tried last.
     let start = Instant::now();
     let second = service.connect().await;
     let far = listener.accept().await.unwrap().0;
-    assert!(start.elapsed() < Duration::from_millis(500));
+    assert!(start.elapsed() < Duration::from_millis(1500));
     drop((second, far));
     assert_eq!(service.end().await.1, [Close::Finished, Close::Finished]);
 }
@@ -110,21 +110,30 @@ async fn a_silent_connection_ends_when_its_time_is_over() {
         "{{ listen: 0, to: ['{}', '{to}'], balance: first, connect_timeout: 500ms, idle_timeout: 300ms }}",
         hole.address
     );
-    let service = Service::forward(&yaml).await;
-    let mut client = service.connect().await;
-    let _far = listener.accept().await.unwrap().0;
-    let start = Instant::now();
-    assert_reset(&read_all(&mut client).await.1);
-    let silent = start.elapsed();
-    assert!(silent > Duration::from_millis(280) && silent < Duration::from_millis(580), "{silent:?}");
-    assert_eq!(service.end().await.1, [Close::IdleTimeout]);
+    // On a busy machine it may take three tries: what others add to the time is not ours.
+    let mut times = vec![];
+    while times.iter().all(|time| *time >= Duration::from_millis(580)) {
+        assert!(times.len() < 3, "{times:?}");
+        let service = Service::forward(&yaml).await;
+        let connecting = Instant::now();
+        let mut client = service.connect().await;
+        let _far = listener.accept().await.unwrap().0;
+        let start = Instant::now();
+        assert_reset(&read_all(&mut client).await.1);
+        times.push(start.elapsed());
+        // From before the clock of the forward begins.
+        assert!(connecting.elapsed() >= Duration::from_millis(800), "{:?}", connecting.elapsed());
+        assert_eq!(service.end().await.1, [Close::IdleTimeout]);
+    }
 }
 
 /// Case 24: traffic one way keeps both.
 #[tokio::test]
 async fn traffic_in_one_direction_keeps_both() {
-    let (service, mut client, mut far) = through(", idle_timeout: 300ms").await;
-    for _ in 0..8 {
+    // Longer than a busy machine makes a tenth of a second last.
+    let (service, mut client, mut far) = through(", idle_timeout: 2s").await;
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(2500) {
         far.write_all(b"x").await.unwrap();
         client.read_u8().await.unwrap();
         sleep(Duration::from_millis(100)).await;
@@ -231,8 +240,7 @@ async fn a_forward_to_itself_is_refused() {
         spec::<Forward>(&format!("{{ listen: '0.0.0.0:0', to: 'localhost:{port}', allow: 127.0.0.0/8 }}")),
         listeners,
     );
-    let mut client = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    assert_reset(&read_all(&mut client).await.1);
+    assert_broken_off(&service).await;
     assert_eq!(service.end().await.1, [Close::Loop]);
 }
 

@@ -50,9 +50,12 @@ struct Moment {
 
 /// What is asked of every end: its code or signal is one of these, it comes soon, and nothing is left of it.
 #[track_caller]
-fn check(mut command: Command, folder: &Path, moment: Moment, codes: &[i32]) -> (i32, Duration) {
+fn check(inner: &Command, folder: &Path, moment: Moment, codes: &[i32]) -> (i32, Duration) {
     let temporary = tempfile::tempdir().unwrap();
-    command.env("TMPDIR", temporary.path()).stderr(Stdio::null());
+    // Who runs the tests in the background of a shell ignores SIGINT, and so would the program until it catches signals.
+    let mut command = Command::new("env");
+    command.arg("--default-signal=INT,TERM").arg(inner.get_program()).args(inner.get_args());
+    command.env("NO_COLOR", "1").env("TMPDIR", temporary.path()).stdin(Stdio::null()).stderr(Stdio::null());
     let mut running = Running::start(&mut command);
     // The moment is random on purpose: it is a time, and nothing is waited for.
     thread::park_timeout(moment.after);
@@ -85,7 +88,7 @@ fn sweep(what: &str, count: u32, codes: &[i32], command: impl Fn(&Jobs) -> Comma
         // The first moments lie close to each other: most of the start is over soon.
         let after = Duration::from_micros(u64::from(step * step) * 400_000 / u64::from(count * count));
         let signal = if step % 2 == 0 { Signal::SIGTERM } else { Signal::SIGINT };
-        let (code, took) = check(command(&jobs), jobs.folder.path(), Moment { after, signal }, codes);
+        let (code, took) = check(&command(&jobs), jobs.folder.path(), Moment { after, signal }, codes);
         *ends.entry(code).or_default() += 1;
         longest = longest.max(took);
     }
