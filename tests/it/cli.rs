@@ -256,7 +256,7 @@ fn a_daemon_names_its_metrics_address_and_ends_with_0_on_a_signal() {
 #[test]
 fn a_hangup_reads_the_files_anew() {
     let jobs = folder(ECHO);
-    let mut daemon = Daemon::start(&mut netjobs(&["run", path(&jobs)]));
+    let mut daemon = Daemon::start(&mut netjobs(&["run", path(&jobs), "--no-watch"]));
     daemon.process.line_with("job_ready");
     let more = "  - name: b\n    echo: { listen: 0 }\n";
     fs::write(jobs.path().join("jobs.yaml"), format!("{ECHO}{more}")).unwrap();

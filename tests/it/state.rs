@@ -160,8 +160,11 @@ impl Disk {
         format!("/proc/{}/root{inside}", self.daemon.process.child.id()).into()
     }
 
+    /// At once: a run may read the file at any time.
     fn set_hosts(&self, count: usize) {
-        fs::write(self.folder.path().join("hosts"), format!("127.0.0.1-{count}\n")).unwrap();
+        let [new, hosts] = ["new", "hosts"].map(|name| self.folder.path().join(name));
+        fs::write(&new, format!("127.0.0.1-{count}\n")).unwrap();
+        fs::rename(new, hosts).unwrap();
     }
 
     fn metric(&self, name: &str) -> u64 {

@@ -270,7 +270,8 @@ fn a_tiny_receive_buffer_slows_a_sweep_down_and_loses_nobody() {
     for _ in 0..20 {
         let (ends, took) = probe(&ours, 4096, 1, 300, Some(8 << 10));
         assert_eq!(ends, [("answered", 4096)].into());
-        assert!(took < Duration::from_secs(5), "{took:?}");
+        // Some seconds of it are the others' on a busy machine.
+        assert!(took < Duration::from_secs(15), "{took:?}");
     }
 }
 

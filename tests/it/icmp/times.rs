@@ -21,8 +21,8 @@ use super::{check, count, notices, number, responder::Responder, run, try_run};
 use crate::{netns::Namespace, program::netjobs};
 
 const HOSTS: [&str; 2] = ["10.9.0.2", "fd09::2"];
-/// In milliseconds, against a timeout of a second.
-const DELAYS: [u64; 8] = [1100, 900, 0, 1, 50, 0, 1, 50];
+/// In milliseconds, against a timeout of two seconds: the script itself may be a second late on a busy machine.
+const DELAYS: [u64; 8] = [2100, 900, 0, 1, 50, 0, 1, 50];
 
 /// How much longer than its delay the best round trip may be.
 const EXACT: Duration = Duration::from_micros(100);
@@ -37,7 +37,7 @@ fn scripted_delays_fall_into_their_classes_and_are_told_to_a_tenth_of_a_millisec
     for host in HOSTS {
         let mut best = BTreeMap::new();
         let is_exact = |best: &BTreeMap<u64, Duration>| best.values().all(|over| *over < EXACT);
-        for _ in 0..5 {
+        for _ in 0..12 {
             check_classes(&ours, host, &mut best);
             if is_exact(&best) {
                 break;
@@ -49,7 +49,7 @@ fn scripted_delays_fall_into_their_classes_and_are_told_to_a_tenth_of_a_millisec
 
 /// Pings once, and notes the least that a round trip was longer than its delay.
 fn check_classes(ours: &Namespace, host: &str, best: &mut BTreeMap<u64, Duration>) {
-    let ran = try_run::<Ping>(ours, &format!("{{ host: '{host}', count: 80, interval: 5ms, timeout: 1s }}"));
+    let ran = try_run::<Ping>(ours, &format!("{{ host: '{host}', count: 80, interval: 5ms, timeout: 2s }}"));
     let outcome = ran.result.unwrap();
     check(&outcome, &[("sent", 80), ("received", 70), ("lost", 10), ("duplicates", 0)]);
     // The last of them come when the run is over.
@@ -92,7 +92,7 @@ fn doubled_answers_never_make_a_negative_loss() {
     let _responder =
         Responder::start(&ours, |request| [0, 5, 10].map(|delay| request.reply().after(delay)).into());
     for host in HOSTS {
-        let yaml = format!("{{ host: '{host}', count: 4, interval: 50ms, timeout: 300ms }}");
+        let yaml = format!("{{ host: '{host}', count: 4, interval: 50ms, timeout: 2s }}");
         let outcome = run::<Ping>(&ours, &yaml);
         check(&outcome, &[("sent", 4), ("received", 4), ("lost", 0), ("late", 0)]);
         // The copies of the last answer come after the run.

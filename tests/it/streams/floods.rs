@@ -267,16 +267,20 @@ async fn a_client_that_does_not_read_delays_nobody() {
     let deaf_session = receive(&far).await.1;
     honest.send_to(b"honest", &near).await.unwrap();
     let session = receive(&far).await.1;
-    let mut buffer = [0; 16];
+    let (mut buffer, mut times) = ([0; 16], vec![]);
     for round in 0..20 {
         for _ in 0..50 {
             far.send_to(b"unread", deaf_session).await.unwrap();
         }
         far.send_to(b"answer", session).await.unwrap();
-        // Far less than the time for which the session of the other waits.
-        let answered = timeout(Duration::from_millis(150), honest.recv(&mut buffer)).await;
-        assert_eq!(answered.expect("it is not held up").unwrap(), 6, "{round}");
+        let start = Instant::now();
+        let answered = timeout(PATIENCE, honest.recv(&mut buffer)).await;
+        assert_eq!(answered.expect("it is answered").unwrap(), 6, "{round}");
+        times.push(start.elapsed());
     }
+    // Far less than the 200 ms for which the session of the other waits; some may be late on a busy machine.
+    times.sort_unstable();
+    assert!(times[10] < Duration::from_millis(150), "{times:?}");
     assert_eq!(end(service).await, [Close::Grace, Close::Grace]);
 }
 

@@ -211,13 +211,18 @@ async fn connections_are_accepted_at_the_rate() {
     let (listener, to) = server().await;
     let service =
         Service::forward(&format!("{{ listen: 0, to: '{to}', rate: {{ connections: 50/s }} }}")).await;
-    let start = Instant::now();
-    for _ in 0..30 {
-        let client = service.connect().await;
-        drop((client, listener.accept().await.unwrap()));
+    // Never more; on a busy machine one of three tries comes near it.
+    let mut rates = vec![];
+    while rates.iter().all(|rate| *rate <= 30.0) {
+        assert!(rates.len() < 3, "{rates:?}");
+        let start = Instant::now();
+        for _ in 0..30 {
+            let client = service.connect().await;
+            drop((client, listener.accept().await.unwrap()));
+        }
+        rates.push(30.0 / start.elapsed().as_secs_f64());
+        assert!(rates.iter().all(|rate| *rate < 75.0), "{rates:?}");
     }
-    let rate = 30.0 / start.elapsed().as_secs_f64();
-    assert!(rate > 30.0 && rate < 75.0, "{rate}");
     service.end().await;
 }
 

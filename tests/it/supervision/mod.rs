@@ -99,9 +99,10 @@ impl Jobs {
         self.folder.path().join(name)
     }
 
-    /// `netjobs run` with these jobs, HTTP on any port.
+    /// `netjobs run` with these jobs, HTTP on any port. Only a signal reloads: the watch may be faster than who sends one, and then
+    /// there are two reloads.
     fn run(&self) -> Command {
-        netjobs(&["run", self.file.to_str().unwrap(), "--web.listen-address", "127.0.0.1:0"])
+        netjobs(&["run", self.file.to_str().unwrap(), "--no-watch", "--web.listen-address", "127.0.0.1:0"])
     }
 }
 

@@ -57,7 +57,7 @@ fn a_line_without_faults_is_a_link_and_one_with_faults_repeats_them() {
         let (ours, peer) = (Namespace::new(), Namespace::new());
         let lossy = Line { loss: 0.3, delay: Duration::from_millis(5), ..Line::default() };
         let _link = Link::start(&ours, &peer, lossy, seed);
-        let outcome = run::<Ping>(&ours, "{ host: 10.9.0.2, count: 60, interval: 12ms, timeout: 100ms }");
+        let outcome = run::<Ping>(&ours, "{ host: 10.9.0.2, count: 60, interval: 12ms, timeout: 1s }");
         assert!(number(&outcome, "rtt_min") >= 0.010);
         count(&outcome, "lost")
     });
