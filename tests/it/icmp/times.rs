@@ -77,10 +77,10 @@ fn check_classes(ours: &Namespace, host: &str, best: &mut BTreeMap<u64, Duration
 fn an_answer_that_was_overtaken_is_reordered() {
     let ours = Namespace::new();
     let _responder =
-        Responder::start(&ours, |request| vec![request.reply().after([100, 0][request.number % 2])]);
+        Responder::start(&ours, |request| vec![request.reply().after([1000, 0][request.number % 2])]);
     for host in HOSTS {
         let outcome =
-            run::<Ping>(&ours, &format!("{{ host: '{host}', count: 2, interval: 20ms, timeout: 1s }}"));
+            run::<Ping>(&ours, &format!("{{ host: '{host}', count: 2, interval: 20ms, timeout: 5s }}"));
         check(&outcome, &[("sent", 2), ("received", 2), ("reordered", 1), ("late", 0), ("duplicates", 0)]);
     }
 }
