@@ -29,12 +29,12 @@ fn check_unanswered(forge: impl FnMut(&Request) -> Vec<Answer> + Send + 'static)
     let ours = Namespace::new();
     let _responder = Responder::start(&ours, forge);
     HOSTS.map(|host| {
-        let yaml = format!("{{ host: '{host}', count: 5, interval: 10ms, timeout: 100ms }}");
+        let yaml = format!("{{ host: '{host}', count: 5, interval: 10ms, timeout: 400ms }}");
         let ran = try_run::<Ping>(&ours, &yaml);
         let outcome = ran.result.unwrap();
         check(&outcome, &[("sent", 5), ("received", 0), ("lost", 5), ("duplicates", 0), ("late", 0)]);
         assert_eq!(outcome.reason, Some(Reason::Timeout));
-        let outcome = run::<Sweep>(&ours, &format!("{{ targets: ['{host}'], timeout: 100ms, rate: max }}"));
+        let outcome = run::<Sweep>(&ours, &format!("{{ targets: ['{host}'], timeout: 400ms, rate: max }}"));
         check(&outcome, &[("targets", 1), ("alive", 0), ("dead", 1), ("packets", 2)]);
         ran.foreign
     })
